@@ -1,0 +1,177 @@
+"""What every command shares: settings, the store, output, and the boundary for errors."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ntrader.errors import NtraderError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from ntrader.config import Settings
+    from ntrader.services.workspace import Workspace
+
+PIPED_WIDTH = 100
+"""Columns of a table that is not written to a terminal."""
+
+
+class UsageFault(UsageError):
+    """The command line is not valid."""
+
+    @classmethod
+    def of(cls, error: click.ClickException) -> UsageFault:
+        """Translate click's error, with the help that would explain it as the hint."""
+        context = getattr(error, "ctx", None)
+        hint = None if context is None else f"See `{context.command_path} --help`."
+        return cls(error.format_message(), hint=hint)
+
+
+class App:
+    """The state of one invocation."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The settings; reading them also sets up the logs."""
+        from ntrader import logs
+        from ntrader.config import load_settings
+
+        settings = load_settings()
+        logs.configure(settings.log_level, settings.log_format)
+        return settings
+
+    @cached_property
+    def console(self) -> Console:
+        """Results, on stdout."""
+        from rich.console import Console
+
+        width = None if sys.stdout.isatty() else PIPED_WIDTH
+        return Console(width=width, highlight=False, soft_wrap=False)
+
+    @cached_property
+    def notes(self) -> Console:
+        """Hints and progress, on stderr."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False)
+
+    def call[T](self, service: Callable[[Workspace], Awaitable[T]]) -> T:
+        """Run a service with an open workspace; the only place where an event loop starts."""
+        import asyncio
+
+        from ntrader.services.workspace import Workspace
+
+        async def with_workspace() -> T:
+            workspace = Workspace(
+                self.settings.home,
+                database_url=None
+                if self.settings.database_url is None
+                else self.settings.database_url.get_secret_value(),
+                pg_bin=self.settings.pg_bin,
+            )
+            async with workspace:
+                return await service(workspace)
+
+        return asyncio.run(with_workspace())
+
+    def show(self, renderable: RenderableType) -> None:
+        """Print a result for a person."""
+        self.console.print(renderable)
+
+    def show_json(self, document: dict[str, Any]) -> None:
+        """Print a result for a program."""
+        click.echo(json_text(document))
+
+    @property
+    def ascii_only(self) -> bool:
+        """Whether stdout cannot show block characters."""
+        return not (self.console.encoding or "").lower().startswith("utf")
+
+    def show_csv(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Print a result for a spreadsheet."""
+        import csv
+        import io
+
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+        click.echo(text.getvalue(), nl=False)
+
+    def show_records(self, records: Sequence[dict[str, Any]]) -> None:
+        """Print flat objects of one shape as CSV."""
+        if records:
+            self.show_csv(list(records[0]), [list(record.values()) for record in records])
+
+    def confirm(self, question: str, *, yes: bool) -> None:
+        """Ask before something is lost, on a terminal; elsewhere `--yes` must have been given.
+
+        Raises:
+            UsageError: the answer was no, or there is nobody to ask.
+        """
+        if yes:
+            return
+        if not sys.stdin.isatty():
+            raise UsageError("Nothing was deleted.", hint="Add --yes to delete without a question.")
+        if not click.confirm(question, err=True):
+            raise UsageError("Nothing was deleted.")
+
+    def complain(self, message: str, hint: str | None) -> None:
+        """Tell of something that went wrong, on stderr."""
+        _complain(message, hint)
+
+    def note(self, text: str) -> None:
+        """Print a hint for a person, on stderr."""
+        from rich.text import Text
+
+        self.notes.print(Text(text), style="dim", soft_wrap=True)
+
+
+pass_app = click.make_pass_decorator(App)
+
+
+def json_text(document: dict[str, Any]) -> str:
+    """Return a document as JSON: indented, non-ASCII kept, no NaN."""
+    import json
+
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+
+
+def report(error: Exception, arguments: Sequence[str]) -> int:
+    """Tell the user of an error and return the exit code.
+
+    With `--json` it is one object on stdout; else a message and a hint on stderr. An error that is
+    not ntrader's own is a bug: its traceback goes to stderr, marked as such.
+    """
+    if not isinstance(error, NtraderError):
+        import traceback
+
+        traceback.print_exception(error)
+        error = NtraderError(
+            f"Internal error: {type(error).__name__}: {error}",
+            hint="This is a bug in ntrader. Please report it with the traceback above.",
+        )
+    if "--json" in arguments:
+        from ntrader.domain.documents import error_document
+
+        click.echo(json_text(error_document(error)))
+    else:
+        _complain(error.message, error.hint)
+    return error.exit_code
+
+
+def _complain(message: str, hint: str | None) -> None:
+    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(_plain(message), err=True)
+    if hint:
+        click.secho(_plain(hint), dim=True, err=True)
+
+
+def _plain(text: str) -> str:
+    """Return text without characters that could drive the terminal."""
+    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)

@@ -1,0 +1,205 @@
+"""`ntrader data`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ntrader.cli.app import App, pass_app
+from ntrader.cli.options import json_option
+
+
+@click.group()
+def data() -> None:
+    """Import and look after market data.
+
+    A dataset is named by its name (the newest of that name), its hash or a prefix of it, or its id.
+    """
+
+
+@data.command("import")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--symbol", required=True, help="What the prices are of: IBM, EUR/USD, BTC/USDT.")
+@click.option("--venue", required=True, help="Where it is traded: NYSE, BINANCE.")
+@click.option("--kind", type=click.Choice(["equity", "fx", "crypto"]), required=True)
+@click.option("--timeframe", required=True, metavar="BAR", help="The bars: 1d, 4h, 15m, 1w.")
+@click.option("--name", help="The dataset's name.  [default: SYMBOL-BAR]")
+@click.option("--description", default="", help="Anything worth knowing of it.")
+@click.option("--currency", help="What prices are in.  [default: USD, or from the symbol]")
+@click.option("--price-precision", type=click.IntRange(0, 8), help="Decimals of prices.")
+@click.option("--size-precision", type=click.IntRange(0, 8), help="Decimals of sizes.")
+@click.option("--timezone", metavar="ZONE", help="Zone of times without one.  [default: UTC]")
+@json_option
+@pass_app
+def import_(
+    app: App,
+    file: Path,
+    symbol: str,
+    venue: str,
+    kind: str,
+    timeframe: str,
+    name: str | None,
+    description: str,
+    currency: str | None,
+    price_precision: int | None,
+    size_precision: int | None,
+    timezone: str | None,
+    as_json: bool,
+) -> None:
+    """Import bars from a CSV or Parquet FILE.
+
+    Columns may have any order and case: a time (date, Date, timestamp, Time, an epoch), open, high,
+    low, close and volume. One bad line refuses the whole file.
+
+    \b
+    ntrader data import IBM.csv --symbol IBM --venue NYSE --kind equity --timeframe 1d
+    """
+    from ntrader.domain.datasets import InstrumentKind
+    from ntrader.domain.timeframes import Timeframe
+    from ntrader.services.datasets import ImportRequest, import_dataset
+
+    request = ImportRequest(
+        path=file,
+        symbol=symbol,
+        venue=venue,
+        kind=InstrumentKind(kind),
+        timeframe=Timeframe.parse(timeframe),
+        name=name,
+        description=description,
+        currency=currency,
+        price_precision=price_precision,
+        size_precision=size_precision,
+        timezone=timezone,
+    )
+    imported = app.call(lambda workspace: import_dataset(workspace, request))
+    if as_json:
+        from ntrader.domain.documents import dataset_document
+
+        app.show_json(
+            {
+                **dataset_document(imported.dataset),
+                "new": imported.is_new,
+                "warnings": list(imported.warnings),
+            }
+        )
+        return
+    from ntrader.cli.tables import dataset_facts
+
+    for warning in imported.warnings:
+        app.note(f"Warning: {warning}")
+    if not imported.is_new:
+        app.note("The same content was imported before; this is that dataset.")
+    app.show(dataset_facts(imported.dataset))
+
+
+@data.command("list")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option
+@pass_app
+def list_(app: App, as_csv: bool, as_json: bool) -> None:
+    """List the datasets, newest first."""
+    from ntrader.services.datasets import list_datasets
+
+    datasets = app.call(list_datasets)
+    if as_json or as_csv:
+        from ntrader.domain.documents import dataset_document
+
+        documents = [dataset_document(dataset) for dataset in datasets]
+        if as_json:
+            app.show_json({"datasets": documents})
+        else:
+            app.show_records(documents)
+    elif datasets:
+        from ntrader.cli.tables import datasets_table
+
+        app.show(datasets_table(datasets))
+    else:
+        app.note("There are no datasets. `ntrader data import` makes one; `run` has sample data.")
+
+
+@data.command()
+@click.argument("dataset")
+@json_option
+@pass_app
+def show(app: App, dataset: str, as_json: bool) -> None:
+    """Show a dataset: range, rows, precision and gaps."""
+    from ntrader.services.datasets import show_dataset
+
+    details = app.call(lambda workspace: show_dataset(workspace, dataset))
+    if as_json:
+        from ntrader.domain.documents import dataset_document, instant_text
+
+        gaps = details.gaps
+        app.show_json(
+            {
+                **dataset_document(details.dataset),
+                "runs": details.runs,
+                "path": str(details.path),
+                "gaps": {
+                    "count": gaps.count,
+                    "missing_bars": gaps.missing,
+                    "largest": [
+                        {
+                            "after": instant_text(gap.after),
+                            "before": instant_text(gap.before),
+                            "missing_bars": gap.missing,
+                        }
+                        for gap in gaps.largest
+                    ],
+                },
+            }
+        )
+        return
+    from ntrader.cli.tables import dataset_details_view
+
+    app.show(dataset_details_view(details))
+
+
+@data.command()
+@click.argument("dataset")
+@json_option
+@pass_app
+def verify(app: App, dataset: str, as_json: bool) -> int:
+    """Recompute a dataset's hash from the stored bars."""
+    from ntrader.services.datasets import verify_dataset
+
+    verification = app.call(lambda workspace: verify_dataset(workspace, dataset))
+    recorded = verification.dataset.content_hash
+    if as_json:
+        app.show_json(
+            {
+                "dataset": verification.dataset.name,
+                "content_hash": recorded,
+                "computed_hash": verification.computed_hash,
+                "intact": verification.is_intact,
+            }
+        )
+    elif verification.is_intact:
+        app.show(f"Intact: {verification.dataset.name} is what was imported ({recorded[:16]}).")
+    else:
+        app.complain(
+            f"{verification.dataset.name} has changed: its bars now hash to "
+            f"{verification.computed_hash[:16]}, not to {recorded[:16]}.",
+            "Import the original file again: that replaces the damaged copy.",
+        )
+    return 0 if verification.is_intact else 1
+
+
+@data.command()
+@click.argument("dataset")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+@pass_app
+def delete(app: App, dataset: str, yes: bool, as_json: bool) -> None:
+    """Delete a dataset that no run uses."""
+    from ntrader.services.datasets import delete_dataset
+
+    app.confirm(f"Delete the dataset {dataset}?", yes=yes)
+    deleted = app.call(lambda workspace: delete_dataset(workspace, dataset))
+    if as_json:
+        from ntrader.domain.documents import dataset_document
+
+        app.show_json(dataset_document(deleted))
+    else:
+        app.show(f"Deleted {deleted.name} ({deleted.content_hash[:8]}).")

@@ -1,0 +1,114 @@
+"""`ntrader history`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from ntrader.cli.app import App, pass_app
+from ntrader.cli.options import Instant, json_option, parameter_option, parse_parameters
+
+if TYPE_CHECKING:
+    from ntrader.domain.queries import Page
+    from ntrader.domain.runs import BacktestRun
+
+
+@click.command()
+@click.option("--strategy", metavar="NAME", help="Runs of this strategy.")
+@click.option("--type", "strategy_type", metavar="TYPE", help="Runs of this type of strategy.")
+@click.option("--symbol", help="Runs on this symbol.")
+@click.option("--timeframe", metavar="BAR", help="Runs on these bars.")
+@click.option("--status", type=click.Choice(["success", "failed"]), help="Runs that ended so.")
+@click.option("--since", type=Instant(), help="Runs made at or after this instant (UTC).")
+@click.option("--until", type=Instant(), help="Runs made before this instant (UTC).")
+@parameter_option("Runs with this parameter; may be repeated.")
+@click.option(
+    "--sort",
+    default="created_at",
+    show_default=True,
+    metavar="METRIC[:asc]",
+    help="Order by a metric, highest first.",
+)
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1_000),
+    default=20,
+    show_default=True,
+    help="How many runs at most.",
+)
+@click.option("--after", metavar="CURSOR", help="The page after the one that gave this cursor.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@json_option
+@pass_app
+def history(
+    app: App,
+    strategy: str | None,
+    strategy_type: str | None,
+    symbol: str | None,
+    timeframe: str | None,
+    status: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    parameters: tuple[str, ...],
+    sort: str,
+    limit: int,
+    after: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
+    """List saved runs, newest first.
+
+    \b
+    ntrader history --strategy sma --sort sharpe_ratio --limit 5
+    ntrader history --symbol IBM --since 2026-01-01 -p fast_period=10
+    """
+    from ntrader.domain.queries import Cursor, RunFilter, RunOrder
+    from ntrader.domain.runs import RunStatus
+    from ntrader.services.history import list_runs, parameter_value, strategy_name
+
+    where = RunFilter(
+        strategy=None if strategy is None else strategy_name(strategy),
+        strategy_type=strategy_type,
+        symbol=symbol,
+        timeframe=timeframe,
+        status=None if status is None else RunStatus(status),
+        since=since,
+        until=until,
+        parameters={
+            name: parameter_value(value) for name, value in parse_parameters(parameters).items()
+        },
+    )
+    order = RunOrder.parse(sort)
+    cursor = None if after is None else Cursor.decode(after)
+    page = app.call(
+        lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor)
+    )
+    if as_json:
+        from ntrader.domain.documents import history_document
+
+        app.show_json(history_document(page))
+    elif as_csv:
+        _show_csv(app, page)
+    else:
+        _show(app, page)
+
+
+def _show(app: App, page: Page[BacktestRun]) -> None:
+    if not page.items:
+        app.note("No runs match. `ntrader run --strategy sma` makes one.")
+        return
+    from ntrader.cli.tables import history_table
+
+    app.show(history_table(page.items))
+    if page.next is not None:
+        app.note(f"There are more: add --after {page.next.encode()}")
+
+
+def _show_csv(app: App, page: Page[BacktestRun]) -> None:
+    from ntrader.domain.documents import CSV_COLUMNS, csv_row
+
+    app.show_csv(CSV_COLUMNS, [csv_row(run) for run in page.items])
+    if page.next is not None:
+        app.note(f"There are more: add --after {page.next.encode()}")

@@ -1,0 +1,84 @@
+"""The command line's entry point. Importing this loads click and nothing else that is heavy."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+import click
+
+from ntrader.cli.app import App, UsageFault, report
+
+# name: (module:attribute, short help), so that `--help` needs no command's module.
+_COMMANDS = {
+    "run": ("ntrader.cli.run:run", "Run a backtest, show it and save it."),
+    "history": ("ntrader.cli.history:history", "List saved runs, newest first."),
+    "show": ("ntrader.cli.show:show", "Show one run."),
+    "data": ("ntrader.cli.data:data", "Import and look after market data."),
+    "strategies": ("ntrader.cli.strategies:strategies", "Show what can be run."),
+    "db": ("ntrader.cli.db:db", "Look after the database."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of a day's work."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ntrader", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Version control for backtests.
+
+    Every run is saved by itself; find it, look at it, and prove later that it still holds.
+
+    Start with:  ntrader run --strategy sma
+    """
+    ctx.ensure_object(App)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = cli.main(given, prog_name="ntrader", standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.Abort:
+        return report(UsageFault("Aborted."), given)
+    except click.ClickException as error:
+        return report(UsageFault.of(error), given)
+    except BrokenPipeError:
+        return _closed_pipe()
+    except Exception as error:
+        return report(error, given)
+    return result if isinstance(result, int) else 0
+
+
+def _closed_pipe() -> int:
+    """End quietly when the reader of our output has gone (`ntrader history | head -1`)."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def entry_point() -> None:
+    """Run as the installed command."""
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The progress bar: bars done, bars a second, time left; on stderr, on a terminal only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ntrader.cli.app import App
+
+type Tell = Callable[[int, int], None]
+
+
+@contextmanager
+def progress_bar(app: App, *, wanted: bool | None = None) -> Iterator[Tell | None]:
+    """Give what is told (bars done, bars in all), or None where no bar is to be seen.
+
+    `wanted` forces it on or off; else it is shown on a terminal.
+    """
+    if wanted is False or (wanted is None and not app.notes.is_terminal):
+        yield None
+        return
+
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=None),
+        TaskProgressColumn(),
+        MofNCompleteColumn(),
+        TextColumn("bars  {task.fields[rate]}"),
+        TimeRemainingColumn(compact=True),
+        console=app.notes,
+        transient=True,
+        # The engine holds the interpreter: a refresh of its own would only wait for it.
+        auto_refresh=False,
+    ) as progress:
+        task = progress.add_task("Backtest", total=None, rate="")
+
+        def tell(done: int, total: int) -> None:
+            speed = progress.tasks[0].speed
+            rate = "" if speed is None else f"{speed:,.0f}/s"
+            progress.update(task, completed=done, total=total, rate=rate, refresh=True)
+
+        yield tell

@@ -1,0 +1,114 @@
+"""`ntrader run`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ntrader.cli.app import App, pass_app
+from ntrader.cli.options import json_option, parameter_option, parse_parameters
+
+if TYPE_CHECKING:
+    from ntrader.services.backtests import RunReport
+
+
+@click.command()
+@click.argument("config", type=click.Path(path_type=Path), required=False)
+@click.option("--strategy", metavar="NAME", help="A registered name, or path/to/file.py:Class.")
+@parameter_option("A parameter of the strategy; may be repeated.")
+@click.option("--symbol", help="What to trade; the sample data have IBM and GOOG.")
+@click.option("--dataset", metavar="REF", help="A dataset by name, hash or id.")
+@click.option("--timeframe", metavar="BAR", help="The bars to use, such as 1d or 15m.")
+@click.option("--start", metavar="DATE", help="First day or instant (UTC).")
+@click.option("--end", metavar="DATE", help="Last day, or the instant at which to stop (UTC).")
+@click.option("--capital", metavar="MONEY", help="Starting cash.  [default: 100000]")
+@click.option(
+    "--equity-fraction", metavar="X", help="Part of the equity an entry uses.  [default: 0.9]"
+)
+@click.option("--fee", metavar="X", help="Fraction of the traded value a fill pays.  [default: 0]")
+@click.option(
+    "--fill",
+    type=click.Choice(["next-open", "close"]),
+    help="Where a decision made on a close is filled.  [default: next-open]",
+)
+@click.option("--slippage", metavar="X", help="Fraction of the price an order loses.  [default: 0]")
+@click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
+@click.option("--no-save", is_flag=True, help="Do not save the run.")
+@click.option("--progress/--no-progress", default=None, help="Show a progress bar.")
+@json_option
+@pass_app
+def run(
+    app: App,
+    config: Path | None,
+    parameters: tuple[str, ...],
+    no_save: bool,
+    progress: bool | None,
+    as_json: bool,
+    **options: Any,
+) -> int:
+    """Run a backtest, show it and save it.
+
+    What is not said comes from CONFIG, a YAML file, and else from the defaults. Without data
+    options the sample data are used.
+
+    \b
+    ntrader run --strategy sma
+    ntrader run --strategy rsi --symbol GOOG -p rsi_period=7 --fee 0.001
+    ntrader run my-run.yaml --start 2010-01-01
+    """
+    from ntrader.cli.progress import progress_bar
+    from ntrader.services.backtests import run_backtest
+    from ntrader.services.requests import build_request
+
+    overrides = {name: value for name, value in options.items() if value is not None}
+    request = build_request(config, overrides, parse_parameters(parameters))
+    with progress_bar(app, wanted=progress) as tell:
+        report = app.call(
+            lambda workspace: run_backtest(
+                workspace, request, config_path=config, save=not no_save, progress=tell
+            )
+        )
+    if as_json:
+        _show_json(app, report)
+    else:
+        _show(app, report, saving=not no_save)
+    if report.save_error is not None:
+        return report.save_error.exit_code
+    return 0 if report.details.run.error is None else 1
+
+
+def _show_json(app: App, report: RunReport) -> None:
+    from ntrader.domain.documents import details_document
+
+    app.show_json(
+        {
+            **details_document(report.details, saved=report.saved),
+            "duplicates": [str(run_id) for run_id in report.duplicates],
+        }
+    )
+
+
+def _show(app: App, report: RunReport, *, saving: bool) -> None:
+    from ntrader.cli.tables import short_id
+    from ntrader.cli.views import run_view
+
+    run = report.details.run
+    app.show(run_view(report.details, width=app.console.width, ascii_only=app.ascii_only))
+    for warning in report.warnings:
+        app.note(f"Warning: {warning}")
+    if report.duplicates:
+        app.note(
+            f"The same question was asked {_times(len(report.duplicates))} before, "
+            f"last by run {str(report.duplicates[0])[:8]}."
+        )
+    if report.save_error is not None:
+        error = report.save_error
+        app.complain(f"The run is NOT saved. {error.message}", error.hint)
+    elif saving:
+        app.note(f"Saved. See it again with `ntrader show {short_id(run)}`.")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"

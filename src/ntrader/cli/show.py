@@ -1,0 +1,67 @@
+"""`ntrader show`."""
+
+from __future__ import annotations
+
+import click
+
+from ntrader.cli.app import App, pass_app
+from ntrader.cli.options import json_option
+
+
+@click.command()
+@click.argument("run")
+@click.option("--config", is_flag=True, help="Print the run as YAML that `ntrader run` takes.")
+@click.option("--trades", is_flag=True, help="List the closed trades.")
+@json_option
+@pass_app
+def show(app: App, run: str, config: bool, trades: bool, as_json: bool) -> None:
+    """Show everything about one run.
+
+    RUN is an id, a prefix of one (four characters or more), @ for the newest run or @~N for the
+    Nth before it.
+    """
+    if config:
+        _show_config(app, run, as_json=as_json)
+    elif trades:
+        _show_trades(app, run, as_json=as_json)
+    else:
+        _show_run(app, run, as_json=as_json)
+
+
+def _show_run(app: App, reference: str, *, as_json: bool) -> None:
+    from ntrader.services.history import read_run
+
+    details = app.call(lambda workspace: read_run(workspace, reference))
+    if as_json:
+        from ntrader.domain.documents import details_document
+
+        app.show_json(details_document(details))
+        return
+    from ntrader.cli.views import details_view
+
+    app.show(details_view(details, width=app.console.width, ascii_only=app.ascii_only))
+
+
+def _show_config(app: App, reference: str, *, as_json: bool) -> None:
+    from ntrader.services.history import find_run
+    from ntrader.services.requests import request_yaml, snapshot_of
+
+    run = app.call(lambda workspace: find_run(workspace, reference))
+    if as_json:
+        app.show_json(run.snapshot)
+    else:
+        click.echo(request_yaml(snapshot_of(run)), nl=False)
+
+
+def _show_trades(app: App, reference: str, *, as_json: bool) -> None:
+    from ntrader.services.history import trades_of
+
+    trades = app.call(lambda workspace: trades_of(workspace, reference))
+    if as_json:
+        from ntrader.domain.documents import trade_document
+
+        app.show_json({"trades": [trade_document(trade) for trade in trades]})
+        return
+    from ntrader.cli.tables import trades_table
+
+    app.show(trades_table(trades))

@@ -1,0 +1,42 @@
+"""`ntrader strategies`."""
+
+from __future__ import annotations
+
+import click
+
+from ntrader.cli.app import App, pass_app
+from ntrader.cli.options import json_option
+
+
+@click.command()
+@click.argument("name", required=False)
+@json_option
+@pass_app
+def strategies(app: App, name: str | None, as_json: bool) -> None:
+    """Show what can be run, or one strategy with its parameters.
+
+    NAME is a registered name or path/to/file.py:Class.
+    """
+    from ntrader.services.strategies import describe_strategies, describe_strategy
+
+    if name is not None:
+        spec = describe_strategy(name)
+        if as_json:
+            from ntrader.domain.documents import strategy_document
+
+            app.show_json(strategy_document(spec))
+        else:
+            from ntrader.cli.tables import strategy_view
+
+            app.show(strategy_view(spec))
+        return
+    specs = describe_strategies()
+    if as_json:
+        from ntrader.domain.documents import strategy_document
+
+        app.show_json({"strategies": [strategy_document(spec) for spec in specs]})
+    else:
+        from ntrader.cli.tables import strategies_table
+
+        app.show(strategies_table(specs))
+        app.note("`ntrader strategies NAME` shows the parameters of one.")

@@ -1,0 +1,61 @@
+"""Views: what a person sees of a run, put together from tables and the chart."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from ntrader.cli.charts import equity_chart
+from ntrader.cli.tables import (
+    artifacts_table,
+    metrics_table,
+    plain_text,
+    run_heading,
+    undefined_notes,
+)
+from ntrader.domain.runs import RunDetails
+
+CHART_WIDTH = 78
+
+
+def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> RenderableType:
+    """Show a run: what it is, its metrics and its equity curve, or why it failed."""
+    run = details.run
+    parts: list[RenderableType] = [run_heading(run), Text()]
+    if run.error is not None:
+        parts += [Text("Error", style="bold red"), plain_text(run.error.message)]
+        if run.error.traceback:
+            parts += [Text(), Text("Traceback", style="dim"), *_lines(run.error.traceback)]
+        return Group(*parts)
+    if run.metrics is not None:
+        parts.append(metrics_table(run.metrics, run.config["instrument"]["currency"]))
+    undefined = run.metadata.get("undefined_metrics", {})
+    if undefined:
+        parts += [Text(), undefined_notes(undefined)]
+    if details.equity is not None and len(details.equity) > 1:
+        parts += [
+            Text(),
+            equity_chart(
+                details.equity.values.tolist(),
+                width=min(width, CHART_WIDTH),
+                labels=(f"{run.start:%Y-%m-%d}", f"{run.end:%Y-%m-%d}"),
+                ascii_only=ascii_only,
+            ),
+        ]
+    return Group(*parts)
+
+
+def details_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> RenderableType:
+    """Show a run with what is kept of it."""
+    parts: list[RenderableType] = [run_view(details, width=width, ascii_only=ascii_only), Text()]
+    if details.artifacts:
+        parts += [artifacts_table(details.artifacts), Text()]
+    run = details.run
+    parts.append(Text(f"Fingerprint  {run.fingerprint}", style="dim"))
+    if run.result_digest is not None:
+        parts.append(Text(f"Result       {run.result_digest}", style="dim"))
+    return Group(*parts)
+
+
+def _lines(text: str) -> list[Text]:
+    return [plain_text(line) for line in text.rstrip().splitlines()]

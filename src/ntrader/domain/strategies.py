@@ -1,0 +1,92 @@
+"""Strategies: what can be run, and with which parameters."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+type ParameterValue = int | float | bool | str
+type Parameters = dict[str, ParameterValue]
+
+
+class StrategyType(StrEnum):
+    """The families that a strategy can belong to; a user's own may name another."""
+
+    TREND_FOLLOWING = "trend_following"
+    MEAN_REVERSION = "mean_reversion"
+    MOMENTUM = "momentum"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ParameterSpec:
+    """A declared parameter: enough to check a value or to draw a form.
+
+    Bounds are inclusive unless `exclusive_minimum` or `exclusive_maximum` is set.
+    """
+
+    name: str
+    type: str
+    default: ParameterValue | None
+    description: str
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
+    exclusive_maximum: float | None = None
+    choices: tuple[ParameterValue, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the specification as JSON values, without what is not set."""
+        optional = {
+            "minimum": self.minimum,
+            "maximum": self.maximum,
+            "exclusive_minimum": self.exclusive_minimum,
+            "exclusive_maximum": self.exclusive_maximum,
+            "choices": None if self.choices is None else list(self.choices),
+        }
+        return {
+            "name": self.name,
+            "type": self.type,
+            "default": self.default,
+            "description": self.description,
+            **{key: value for key, value in optional.items() if value is not None},
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategySpec:
+    """A strategy as the registry knows it, before anything is stored.
+
+    `path` says where it is implemented (`module:Class` or `file.py:Class`), `source_hash` is the
+    sha256 of that source. `version` is a semantic version.
+    """
+
+    name: str
+    aliases: tuple[str, ...]
+    version: str
+    type: str
+    description: str
+    path: str
+    source_hash: str
+    parameters: tuple[ParameterSpec, ...]
+
+    @property
+    def defaults(self) -> Parameters:
+        """The value of every parameter that has a default."""
+        return {p.name: p.default for p in self.parameters if p.default is not None}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategyRecord:
+    """A strategy, or a named configuration of one, as it is stored."""
+
+    id: UUID
+    name: str
+    version: str
+    description: str
+    implementation: str
+    params: Parameters
+    param_spec: list[dict[str, Any]]
+    source_hash: str
+    created_at: datetime
+    updated_at: datetime

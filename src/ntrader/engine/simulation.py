@@ -1,0 +1,135 @@
+"""The simulated market: a NautilusTrader engine, tuned, whose fills are exact.
+
+NautilusTrader fills a market order from a bar with at most a quarter of its volume and the rest a
+tick worse, and has no fill at the next open. Here a fill model names the price itself: the close of
+the bar of the decision, or, with one nanosecond of latency and a hook that runs before each bar is
+processed, the open of the bar after it. Orders of other types keep the engine's own simulation.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import TYPE_CHECKING, Any
+
+from nautilus_trader.backtest.config import SimulationModuleConfig
+from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
+from nautilus_trader.backtest.models import FillModel, LatencyModel
+from nautilus_trader.backtest.modules import SimulationModule
+from nautilus_trader.config import LoggingConfig, RiskEngineConfig
+from nautilus_trader.model.book import OrderBook
+from nautilus_trader.model.data import BookOrder
+from nautilus_trader.model.enums import AccountType, BookType, OmsType, OrderSide, OrderType
+from nautilus_trader.model.identifiers import TraderId, Venue
+from nautilus_trader.model.objects import Money, Price
+
+from ntrader.domain.snapshot import FillMode, RunConfig
+
+if TYPE_CHECKING:
+    from nautilus_trader.common.component import Logger
+    from nautilus_trader.core.data import Data
+    from nautilus_trader.model.events import OrderEvent
+    from nautilus_trader.model.instruments import Instrument
+    from nautilus_trader.model.orders import Order
+
+
+class BarFillModel(FillModel):
+    """Fills a market order whole, at one price: the market's, or the one that is set.
+
+    `slippage` is the fraction of the price that each order loses, rounded to the tick against it.
+    """
+
+    def __init__(self, slippage: Decimal, seed: int) -> None:
+        # Without a seed the model would reseed Python's global generator from the clock.
+        super().__init__(random_seed=seed)
+        self._slippage = slippage
+        self.price: Price | None = None
+
+    def get_orderbook_for_fill_simulation(
+        self, instrument: Instrument, order: Order, best_bid: Price, best_ask: Price
+    ) -> OrderBook | None:
+        """Return a book with exactly the order's size at the price, or None for other orders."""
+        if order.order_type != OrderType.MARKET:
+            return None
+        buying = order.side == OrderSide.BUY
+        price = self.price or (best_ask if buying else best_bid)
+        if self._slippage:
+            price = self._slipped(price, buying=buying)
+        book = OrderBook(instrument.id, BookType.L2_MBP)
+        side = OrderSide.SELL if buying else OrderSide.BUY
+        book.add(BookOrder(side, price, order.leaves_qty, 1), 0, 0)
+        return book
+
+    def _slipped(self, price: Price, *, buying: bool) -> Price:
+        factor = 1 + self._slippage if buying else 1 - self._slippage
+        tick = Decimal(1).scaleb(-price.precision)
+        exact = price.as_decimal() * factor
+        rounding = ROUND_CEILING if buying else ROUND_FLOOR
+        return Price.from_decimal(max(exact.quantize(tick, rounding=rounding), tick))
+
+
+class OpeningAuction(SimulationModule):
+    """Fills the orders that were decided on the bar before, at this bar's open."""
+
+    def __init__(self, fill_model: BarFillModel) -> None:
+        super().__init__(SimulationModuleConfig())
+        self._fill_model = fill_model
+        self._waiting = False
+
+    def on_order_event(self, event: OrderEvent) -> None:
+        """Note that an order has moved, so that there may be one to fill at the next open."""
+        self._waiting = True
+
+    def pre_process(self, data: Data) -> None:
+        """Release the orders in flight before the engine sees the bar."""
+        if self._waiting:
+            self._waiting = False
+            self._fill_model.price = data.open
+            self.exchange.process(data.ts_init)
+            self._fill_model.price = None
+
+    def process(self, ts_now: int) -> None:
+        """Do nothing after the bar."""
+
+    def log_diagnostics(self, logger: Logger) -> None:
+        """Log nothing."""
+
+    def reset(self) -> None:
+        """Keep nothing between runs."""
+
+
+def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
+    """Return an engine with the run's venue, account, costs and instrument, and no data yet."""
+    engine = BacktestEngine(
+        BacktestEngineConfig(
+            trader_id=TraderId("NTRADER-001"),
+            logging=LoggingConfig(bypass_logging=True),
+            risk_engine=RiskEngineConfig(bypass=True),
+            run_analysis=False,
+        )
+    )
+    # The analyzer appends to a pandas series for each closed position, quadratic in their number.
+    setattr(engine.portfolio.analyzer, "record_trade", _ignore)  # noqa: B010
+    fill_model = BarFillModel(config.slippage, config.seed)
+    auctions: list[OpeningAuction] = []
+    latency: LatencyModel | None = None
+    if config.fill is FillMode.NEXT_OPEN:
+        auction = OpeningAuction(fill_model)
+        engine.kernel.msgbus.subscribe("events.order.*", auction.on_order_event)
+        auctions.append(auction)
+        latency = LatencyModel(base_latency_nanos=1)
+    engine.add_venue(
+        venue=Venue(config.instrument.venue),
+        oms_type=OmsType.NETTING,
+        account_type=AccountType.CASH,
+        starting_balances=[Money(config.initial_capital, instrument.quote_currency)],
+        base_currency=None,
+        fill_model=fill_model,
+        latency_model=latency,
+        modules=auctions,
+    )
+    engine.add_instrument(instrument)
+    return engine
+
+
+def _ignore(*_args: Any, **_kwargs: Any) -> None:
+    """Take the place of a recorder that is not wanted."""

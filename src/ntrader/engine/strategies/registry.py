@@ -1,0 +1,170 @@
+"""The registry: finds a strategy by name, alias, installed entry point or file."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ntrader.engine.strategies.base import LongFlatStrategy
+from ntrader.engine.strategies.definition import DeclaredStrategy, Source, StrategyDefinition
+from ntrader.errors import InvalidConfigError, NotFoundError
+
+ENTRY_POINT_GROUP = "ntrader.strategies"
+
+_BUILT_IN = (
+    "ntrader.engine.strategies.sma:SmaCrossover",
+    "ntrader.engine.strategies.rsi:RsiMeanReversion",
+    "ntrader.engine.strategies.momentum:Momentum",
+)
+
+
+def find_strategy(reference: str) -> StrategyDefinition:
+    """Return the strategy that `reference` names.
+
+    It is a registered name or alias (case, `-` and spaces do not matter), or `path/to/file.py:Class`.
+
+    Raises:
+        NotFoundError: there is no such name, file or class.
+        InvalidConfigError: the file cannot be imported, or the class is no strategy.
+    """
+    path, colon, class_name = reference.rpartition(":")
+    if colon and path.endswith(".py"):
+        return _from_file(Path(path), class_name)
+    wanted = _normal(reference)
+    for definition in built_in_strategies():
+        if wanted in (definition.spec.name, *definition.spec.aliases):
+            return definition
+    for entry_point in _installed():
+        if _normal(entry_point.name) == wanted:
+            return _from_entry_point(entry_point)
+    names = ", ".join(spec.name for spec in (d.spec for d in built_in_strategies()))
+    raise NotFoundError(
+        f"There is no strategy {reference!r}.",
+        hint=f"Use one of {names}, or path/to/file.py:ClassName. `ntrader strategies` lists all.",
+    )
+
+
+def built_in_strategies() -> list[StrategyDefinition]:
+    """Return the strategies that come with ntrader."""
+    return [_from_module(path) for path in _BUILT_IN]
+
+
+def all_strategies() -> list[StrategyDefinition]:
+    """Return the built-in strategies and those of installed packages.
+
+    Raises:
+        InvalidConfigError: an installed package's strategy cannot be loaded.
+    """
+    return [*built_in_strategies(), *map(_from_entry_point, _installed())]
+
+
+def _normal(name: str) -> str:
+    return name.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def _installed() -> Iterator[EntryPoint]:
+    return iter(sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda found: found.name))
+
+
+def _from_module(path: str, *, name: str | None = None) -> StrategyDefinition:
+    module_name, _, class_name = path.partition(":")
+    module = importlib.import_module(module_name)
+    source = Path(inspect.getfile(module)).read_bytes()
+    return _define(
+        getattr(module, class_name),
+        Source(path=path, sha256=hashlib.sha256(source).hexdigest(), is_file=False),
+        name=name,
+    )
+
+
+def _from_entry_point(entry_point: EntryPoint) -> StrategyDefinition:
+    try:
+        return _from_module(entry_point.value, name=entry_point.name)
+    except (ImportError, AttributeError, OSError) as error:
+        raise InvalidConfigError(
+            f"The installed strategy {entry_point.name!r} cannot be loaded: {error}.",
+            hint=f"It is declared as {entry_point.value!r}; reinstall or repair that package.",
+        ) from error
+
+
+def _from_file(path: Path, class_name: str) -> StrategyDefinition:
+    path = path.expanduser().absolute()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise NotFoundError(
+            f"The strategy file {path} cannot be read: {error.strerror}.",
+            hint="A strategy in a file is named path/to/file.py:ClassName.",
+        ) from error
+    digest = hashlib.sha256(content).hexdigest()
+    module = _execute(path, content, f"ntrader_user_strategy_{digest[:16]}")
+    cls = getattr(module, class_name, None)
+    if not inspect.isclass(cls):
+        own = [
+            name
+            for name, member in vars(module).items()
+            if inspect.isclass(member) and member.__module__ == module.__name__
+        ]
+        raise NotFoundError(
+            f"There is no class {class_name!r} in {path}.",
+            hint=f"It defines {', '.join(own)}." if own else "It defines no class.",
+        )
+    return _define(cls, Source(path=f"{path}:{class_name}", sha256=digest, is_file=True))
+
+
+def _execute(path: Path, content: bytes, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
+    module = ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
+    module.__file__ = str(path)
+    # Registered, because dataclasses and pydantic look their module up; on the path, because a
+    # strategy may import its neighbours.
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        exec(compile(content, path, "exec"), vars(module))
+    except Exception as error:
+        del sys.modules[name]
+        where = _line_in(path, error)
+        raise InvalidConfigError(
+            f"{path}{where} cannot be imported: {type(error).__name__}: {error}.",
+            hint="Repair the file; `python` on it shows the whole traceback.",
+        ) from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _line_in(path: Path, error: Exception) -> str:
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno},"
+    traceback, line = error.__traceback__, None
+    while traceback is not None:
+        if traceback.tb_frame.f_code.co_filename == str(path):
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    return "" if line is None else f", line {line},"
+
+
+def _define(cls: type[Any], source: Source, *, name: str | None = None) -> StrategyDefinition:
+    if issubclass(cls, LongFlatStrategy):
+        return DeclaredStrategy(cls, source, name=name)
+
+    # Only a strategy of NautilusTrader's own kind needs NautilusTrader to be looked at.
+    from nautilus_trader.trading.strategy import Strategy
+
+    if issubclass(cls, Strategy):
+        from ntrader.engine.strategies.native import NativeStrategy
+
+        return NativeStrategy(cls, source, name=name)
+    raise InvalidConfigError(
+        f"{cls.__name__} is not a strategy.",
+        hint="Derive it from ntrader.engine.strategies.LongFlatStrategy or from NautilusTrader's Strategy.",
+    )

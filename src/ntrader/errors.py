@@ -1,0 +1,100 @@
+"""Every error that ntrader raises on purpose.
+
+    NtraderError                        1  a fault
+    ├── UsageError                      2  the request itself is wrong
+    │   ├── InvalidConfigError
+    │   ├── InvalidDataError               a file that is not clean market data
+    │   ├── AmbiguousReferenceError
+    │   └── CursorMismatchError
+    ├── NotFoundError                   3  a run, dataset or strategy that is not there
+    ├── DatabaseError                   1
+    │   ├── DatabaseUnavailableError    4
+    │   └── SchemaError
+    ├── RunFailedError                  1  the backtest itself failed
+    └── ConflictError                   1  refused, because something else needs it as it is
+
+A message says what happened, a hint what to do next. The exit code belongs to the class.
+"""
+
+from typing import ClassVar
+
+
+class NtraderError(Exception):
+    """Something went wrong."""
+
+    code: ClassVar[str] = "error"
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str | None = None, *, hint: str | None = None) -> None:
+        self.message = message or (type(self).__doc__ or "Something went wrong.").splitlines()[0]
+        self.hint = hint
+        super().__init__(self.message)
+
+
+class UsageError(NtraderError):
+    """The request cannot be carried out as it is written."""
+
+    code = "usage"
+    exit_code = 2
+
+
+class InvalidConfigError(UsageError):
+    """The configuration of the run is not valid."""
+
+    code = "invalid_config"
+
+
+class InvalidDataError(UsageError):
+    """The file does not hold clean market data."""
+
+    code = "invalid_data"
+
+
+class AmbiguousReferenceError(UsageError):
+    """The reference fits more than one thing."""
+
+    code = "ambiguous"
+
+
+class CursorMismatchError(UsageError):
+    """The cursor belongs to another list."""
+
+    code = "cursor_mismatch"
+
+
+class NotFoundError(NtraderError):
+    """There is nothing by that name."""
+
+    code = "not_found"
+    exit_code = 3
+
+
+class DatabaseError(NtraderError):
+    """The database refused the operation."""
+
+    code = "database"
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database cannot be reached."""
+
+    code = "database_unavailable"
+    exit_code = 4
+
+
+class SchemaError(DatabaseError):
+    """The database's schema does not fit this version of ntrader."""
+
+    code = "schema"
+
+
+class RunFailedError(NtraderError):
+    """The backtest failed."""
+
+    code = "run_failed"
+
+
+class ConflictError(NtraderError):
+    """Something else still needs it."""
+
+    code = "conflict"

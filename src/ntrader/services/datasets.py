@@ -1,0 +1,267 @@
+"""Datasets: importing, finding, verifying and deleting market data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+from ntrader.domain.datasets import Dataset, InstrumentKind
+from ntrader.domain.timeframes import Timeframe
+from ntrader.errors import NotFoundError, UsageError
+from ntrader.services.workspace import Workspace
+
+if TYPE_CHECKING:
+    from ntrader.engine.bars import Gaps
+
+SAMPLE_SOURCE = "ntrader sample data"
+DEFAULT_SAMPLE = "IBM"
+_SAMPLE_VENUES = {"IBM": "NYSE", "GOOG": "NASDAQ"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportRequest:
+    """A file to import, and what is in it."""
+
+    path: Path
+    symbol: str
+    venue: str
+    kind: InstrumentKind
+    timeframe: Timeframe
+    name: str | None = None
+    description: str = ""
+    currency: str | None = None
+    price_precision: int | None = None
+    size_precision: int | None = None
+    timezone: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Imported:
+    """The dataset that an import gave; `is_new` is False where its content was stored before."""
+
+    dataset: Dataset
+    is_new: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetDetails:
+    """A dataset with what a closer look at its bars and its use gives."""
+
+    dataset: Dataset
+    gaps: Gaps
+    runs: int
+    path: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """Whether the stored bars still are what was imported."""
+
+    dataset: Dataset
+    computed_hash: str
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the recomputed hash is the recorded one."""
+        return self.computed_hash == self.dataset.content_hash
+
+
+async def import_dataset(workspace: Workspace, request: ImportRequest) -> Imported:
+    """Store the bars of a file as a dataset; the same content again gives the same dataset.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidDataError: the file is not clean market data; nothing is stored.
+        UsageError: symbol, venue, currency or precision is not valid.
+    """
+    from ntrader.engine.bar_files import read_bars
+    from ntrader.engine.bars import instant
+    from ntrader.engine.instruments import parse_instrument
+
+    read = read_bars(
+        request.path,
+        timeframe=request.timeframe,
+        kind=request.kind,
+        price_precision=request.price_precision,
+        size_precision=request.size_precision,
+        timezone=request.timezone,
+    )
+    instrument = parse_instrument(
+        request.symbol,
+        request.venue,
+        request.kind,
+        currency=request.currency,
+        price_precision=read.bars.price_precision,
+        size_precision=read.bars.size_precision,
+    )
+    store = await workspace.store()
+    content_hash = workspace.catalog.write(read.bars, instrument, request.timeframe)
+    dataset = Dataset(
+        id=uuid4(),
+        name=request.name or f"{instrument.symbol}-{request.timeframe}",
+        description=request.description,
+        content_hash=content_hash,
+        instrument=instrument,
+        timeframe=request.timeframe,
+        start=instant(read.bars.times[0]),
+        end=instant(read.bars.close_times(request.timeframe)[-1]),
+        rows=len(read.bars),
+        source=request.source or request.path.name,
+        created_at=datetime.now(UTC),
+    )
+    stored = await store.datasets.add(dataset)
+    return Imported(dataset=stored, is_new=stored.id == dataset.id, warnings=read.warnings)
+
+
+async def list_datasets(workspace: Workspace) -> Sequence[Dataset]:
+    """Return every dataset, newest first."""
+    store = await workspace.store()
+    return await store.datasets.all()
+
+
+async def show_dataset(workspace: Workspace, reference: str) -> DatasetDetails:
+    """Return one dataset with its gaps.
+
+    Raises:
+        NotFoundError: there is no such dataset, or its data are not on this machine.
+        InvalidDataError: its files are damaged.
+    """
+    from ntrader.engine.bars import find_gaps
+
+    store = await workspace.store()
+    dataset = await store.datasets.resolve(reference)
+    bars = workspace.catalog.load(dataset.content_hash)
+    return DatasetDetails(
+        dataset=dataset,
+        gaps=find_gaps(bars, dataset.timeframe, dataset.instrument.kind),
+        runs=await store.datasets.run_count(dataset.id),
+        path=workspace.catalog.path(dataset.content_hash),
+    )
+
+
+async def verify_dataset(workspace: Workspace, reference: str) -> Verification:
+    """Recompute a dataset's hash from the stored bars.
+
+    Raises:
+        NotFoundError: there is no such dataset, or its data are not on this machine.
+        InvalidDataError: its files are damaged beyond reading.
+    """
+    store = await workspace.store()
+    dataset = await store.datasets.resolve(reference)
+    return Verification(
+        dataset=dataset, computed_hash=workspace.catalog.verify(dataset.content_hash)
+    )
+
+
+async def delete_dataset(workspace: Workspace, reference: str) -> Dataset:
+    """Delete a dataset, its row first and then its files.
+
+    Raises:
+        NotFoundError: there is no such dataset.
+        ConflictError: runs use it.
+    """
+    store = await workspace.store()
+    dataset = await store.datasets.resolve(reference)
+    await store.datasets.delete(dataset.id)
+    try:
+        workspace.catalog.delete(dataset.content_hash)
+    except NotFoundError:
+        # The files were gone already (or never on this machine): the row was all there was.
+        pass
+    return dataset
+
+
+async def dataset_for_run(
+    workspace: Workspace, *, dataset: str | None, symbol: str | None, timeframe: str | None
+) -> Dataset:
+    """Return the dataset that a run means.
+
+    By reference; else the only one of the symbol (and timeframe), newest version first; else the
+    sample data of that symbol, and those of IBM where nothing is said.
+
+    Raises:
+        NotFoundError: there is none.
+        UsageError: more than one fits, or the reference does not fit symbol or timeframe.
+    """
+    store = await workspace.store()
+    if dataset is not None:
+        found = await store.datasets.resolve(dataset)
+        _check_fit(found, symbol, timeframe)
+        return found
+    if symbol is not None:
+        matching = await store.datasets.matching(symbol, timeframe)
+        own = [found for found in matching if found.source != SAMPLE_SOURCE]
+        if own:
+            return _only_one(own, symbol)
+    return await _sample(workspace, symbol or DEFAULT_SAMPLE, timeframe)
+
+
+def _check_fit(dataset: Dataset, symbol: str | None, timeframe: str | None) -> None:
+    if symbol not in (None, dataset.instrument.symbol):
+        raise UsageError(
+            f"Dataset {dataset.name} is of {dataset.instrument.symbol}, not of {symbol}.",
+            hint="Leave --symbol out, or name another dataset.",
+        )
+    if timeframe not in (None, str(dataset.timeframe)):
+        raise UsageError(
+            f"Dataset {dataset.name} has {dataset.timeframe} bars, not {timeframe}.",
+            hint="Leave --timeframe out, or name another dataset.",
+        )
+
+
+def _only_one(matching: Sequence[Dataset], symbol: str) -> Dataset:
+    kinds = {(found.name, found.instrument.id, str(found.timeframe)): found for found in matching[::-1]}
+    if len(kinds) > 1:
+        choices = "; ".join(
+            f"{found.name} ({found.content_hash[:8]}, {found.instrument.id} {found.timeframe})"
+            for found in kinds.values()
+        )
+        raise UsageError(
+            f"{symbol} has more than one dataset: {choices}.",
+            hint="Choose with --timeframe or with --dataset NAME.",
+        )
+    return next(iter(kinds.values()))
+
+
+async def _sample(workspace: Workspace, symbol: str, timeframe: str | None) -> Dataset:
+    if symbol not in _SAMPLE_VENUES or timeframe not in (None, "1d"):
+        wanted = symbol if timeframe is None else f"{symbol} with {timeframe} bars"
+        raise NotFoundError(
+            f"There are no data of {wanted}.",
+            hint=f"Import them with `ntrader data import FILE --symbol {symbol} ...`, "
+            "or use the sample data: --symbol IBM or --symbol GOOG.",
+        )
+    store = await workspace.store()
+    for found in await store.datasets.matching(symbol, "1d"):
+        if found.source == SAMPLE_SOURCE and _is_here(workspace, found):
+            return found
+    with as_file(files("ntrader") / "samples" / f"{symbol}.csv") as path:
+        imported = await import_dataset(
+            workspace,
+            ImportRequest(
+                path=path,
+                symbol=symbol,
+                venue=_SAMPLE_VENUES[symbol],
+                kind=InstrumentKind.EQUITY,
+                timeframe=Timeframe(1, "d"),
+                name=f"{symbol}-sample",
+                description="Daily prices from the public domain WIKI prices, not adjusted.",
+                source=SAMPLE_SOURCE,
+            ),
+        )
+    return imported.dataset
+
+
+def _is_here(workspace: Workspace, dataset: Dataset) -> bool:
+    try:
+        workspace.catalog.path(dataset.content_hash)
+    except NotFoundError:
+        return False
+    return True

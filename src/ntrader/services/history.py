@@ -1,0 +1,92 @@
+"""History: finding and reading saved runs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
+from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
+from ntrader.services.run_files import read_equity, read_fills, read_trades
+
+if TYPE_CHECKING:
+    from ntrader.domain.results import Trade
+    from ntrader.services.workspace import Workspace
+
+# What the strategies that come with ntrader are also called. The registry knows too, but loading
+# it takes longer than the whole query; a test holds the two together.
+_ALIASES = {
+    "sma_crossover": "sma",
+    "rsi_mean_reversion": "rsi",
+    "momentum_strategy": "momentum",
+}
+
+
+async def list_runs(
+    workspace: Workspace,
+    where: RunFilter,
+    order: RunOrder,
+    *,
+    limit: int,
+    after: Cursor | None = None,
+) -> Page[BacktestRun]:
+    """Return one page of the runs that match.
+
+    Raises:
+        CursorMismatchError: `after` belongs to another filter or order.
+    """
+    store = await workspace.store()
+    return await store.runs.page(where, order, limit=limit, after=after)
+
+
+async def find_run(workspace: Workspace, reference: str) -> BacktestRun:
+    """Return a run; errors as for `read_run`."""
+    store = await workspace.store()
+    return await store.runs.resolve(reference)
+
+
+async def trades_of(workspace: Workspace, reference: str) -> tuple[Trade, ...]:
+    """Return the closed trades of a run; none for a failed one. Errors as for `read_run`."""
+    store = await workspace.store()
+    run = await store.runs.resolve(reference)
+    if run.status is RunStatus.FAILED:
+        return ()
+    return read_trades(workspace.artifacts, await store.runs.artifacts(run.run_id))
+
+
+async def read_run(workspace: Workspace, reference: str) -> RunDetails:
+    """Return a run with its files and what they hold.
+
+    Raises:
+        NotFoundError: there is no such run, or one of its files is gone.
+        AmbiguousReferenceError: the reference fits more than one run.
+    """
+    store = await workspace.store()
+    run = await store.runs.resolve(reference)
+    artifacts = await store.runs.artifacts(run.run_id)
+    if run.status is RunStatus.FAILED:
+        return RunDetails(run=run, artifacts=artifacts)
+    return RunDetails(
+        run=run,
+        artifacts=artifacts,
+        fills=read_fills(workspace.artifacts, artifacts),
+        equity=read_equity(workspace.artifacts, artifacts),
+    )
+
+
+def strategy_name(text: str) -> str:
+    """Return the name under which runs of a strategy are saved: that of an alias, else `text`."""
+    normal = text.strip().lower().replace("-", "_").replace(" ", "_")
+    names = {*_ALIASES.values()}
+    return _ALIASES.get(normal, normal if normal in names else text)
+
+
+def parameter_value(text: str) -> int | float | bool | str:
+    """Read a parameter's value as it is stored: an integer, a float, a truth value or text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

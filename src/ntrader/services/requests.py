@@ -1,0 +1,195 @@
+"""Requests: what a user asks for, checked at the edge."""
+
+from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
+
+from ntrader.domain.identity import decimal_text, instant_text
+from ntrader.domain.runs import BacktestRun
+from ntrader.domain.snapshot import ConfigSnapshot, FillMode
+from ntrader.domain.timeframes import Timeframe
+from ntrader.errors import InvalidConfigError, NotFoundError, UsageError
+
+COMMAND_LINE = "command line"
+MAX_CONFIG_BYTES = 1_000_000
+
+
+def _instant(value: object, *, whole_day: bool) -> object:
+    """Read a date or an instant; naive is UTC, and a bare date is its midnight or the next one."""
+    if isinstance(value, str):
+        try:
+            parsed = datetime.fromisoformat(value.strip())
+        except ValueError:
+            raise ValueError("not an ISO date such as 2010-01-04 or 2010-01-04T14:30") from None
+        value = parsed.date() if len(value.strip()) <= len("2010-01-04") else parsed
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    if isinstance(value, date):
+        try:
+            day = value + timedelta(days=1) if whole_day else value
+        except OverflowError:
+            raise ValueError("the date is beyond the calendar") from None
+        return datetime.combine(day, time(), UTC)
+    return value
+
+
+def start_instant(value: object) -> object:
+    """Read the start of a period: a bare date is its first moment."""
+    return _instant(value, whole_day=False)
+
+
+def end_instant(value: object) -> object:
+    """Read the end of a period, exclusive: a bare date is included as a whole."""
+    return _instant(value, whole_day=True)
+
+
+_as_text = PlainSerializer(decimal_text, when_used="json")
+
+
+class RunRequest(BaseModel):
+    """A backtest as a user asks for it: from a YAML file, the command line or both.
+
+    Bars with labels in [`start`, `end`) are used. What is None is found: the dataset by symbol and
+    timeframe, the sample data without either, the whole range without a period.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    strategy: str = Field(min_length=1, max_length=4_096)
+    parameters: dict[str, int | float | bool | str] = Field(default_factory=dict)
+    dataset: str | None = None
+    symbol: str | None = None
+    timeframe: str | None = None
+    start: Annotated[datetime | None, BeforeValidator(start_instant)] = None
+    end: Annotated[datetime | None, BeforeValidator(end_instant)] = None
+    capital: Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=4), _as_text] = Decimal(
+        100_000
+    )
+    equity_fraction: Annotated[Decimal, Field(gt=0, le=1, decimal_places=8), _as_text] = Decimal(
+        "0.9"
+    )
+    fee: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=8), _as_text] = Decimal(0)
+    fill: FillMode = FillMode.NEXT_OPEN
+    slippage: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=8), _as_text] = Decimal(0)
+    seed: int = Field(default=0, ge=0, lt=2**32)
+
+    @field_validator("timeframe")
+    @classmethod
+    def _known_timeframe(cls, value: str | None) -> str | None:
+        return None if value is None else str(Timeframe.parse(value))
+
+
+def build_request(
+    config: Path | None, overrides: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> RunRequest:
+    """Return the request of a YAML file with the command line's options over it.
+
+    Raises:
+        NotFoundError: there is no such file.
+        InvalidConfigError: the file is not YAML, or a value is not valid.
+    """
+    values = {} if config is None else _read_yaml(config)
+    given = values.get("parameters") or {}
+    if not isinstance(given, dict):
+        raise InvalidConfigError(
+            f"`parameters` in {config} is not a mapping.", hint="Write one `name: value` a line."
+        )
+    values = {**values, **overrides, "parameters": {**given, **parameters}}
+    if "strategy" not in values:
+        raise UsageError(
+            "Which strategy?", hint="Say --strategy sma, or give a YAML file that names one."
+        )
+    try:
+        return RunRequest.model_validate(values)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors(include_url=False)
+        )
+        raise InvalidConfigError(
+            f"The run is not valid: {faults}.", hint="`ntrader run --help` lists what can be set."
+        ) from error
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        if path.stat().st_size > MAX_CONFIG_BYTES:
+            raise InvalidConfigError(
+                f"{path} is larger than {MAX_CONFIG_BYTES:,} bytes.",
+                hint="A configuration names a strategy, data and numbers; is this the right file?",
+            )
+        loaded = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise NotFoundError(
+            f"The configuration {path} cannot be read: {error.strerror}.",
+            hint="Give the path of a YAML file.",
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        first = str(error).splitlines()[0]
+        raise InvalidConfigError(
+            f"{path} is not valid YAML: {first}.", hint="Write `name: value` lines."
+        ) from error
+    if not isinstance(loaded, dict):
+        raise InvalidConfigError(
+            f"{path} does not hold a mapping.", hint="Write `strategy: sma` and more such lines."
+        )
+    return {str(key): value for key, value in loaded.items()}
+
+
+def snapshot_of(run: BacktestRun) -> ConfigSnapshot:
+    """Return the snapshot that a run was saved with.
+
+    Raises:
+        InvalidConfigError: another version of ntrader wrote it, in a form that this one cannot read.
+    """
+    try:
+        return ConfigSnapshot.model_validate(run.snapshot)
+    except ValidationError as error:
+        raise InvalidConfigError(
+            f"The configuration of run {run.run_id} is not one that this ntrader reads.",
+            hint="It was saved by another version; `ntrader show RUN --config --json` prints it.",
+        ) from error
+
+
+def request_yaml(snapshot: ConfigSnapshot) -> str:
+    """Return a snapshot as YAML that `ntrader run` takes back: the same question, all said."""
+    import yaml
+
+    config = snapshot.config
+    built_in = snapshot.strategy_path.startswith("ntrader.")
+    values = {
+        "strategy": config.strategy.name if built_in else snapshot.strategy_path,
+        "parameters": dict(config.strategy.parameters),
+        "dataset": config.dataset_hash,
+        "symbol": config.instrument.symbol,
+        "timeframe": config.timeframe,
+        "start": instant_text(config.start),
+        # A period ends at a close; its last bar's label lies before it.
+        "end": instant_text(config.end),
+        "capital": _yaml_number(config.initial_capital),
+        "equity_fraction": _yaml_number(config.equity_fraction),
+        "fee": _yaml_number(config.fee),
+        "fill": config.fill.value,
+        "slippage": _yaml_number(config.slippage),
+        "seed": config.seed,
+    }
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _yaml_number(value: Decimal) -> int | float:
+    return int(value) if value == value.to_integral_value() else float(value)

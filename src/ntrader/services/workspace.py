@@ -1,0 +1,102 @@
+"""The workspace: where a user's runs, market data and artifacts live."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ntrader.storage.embedded import EmbeddedServer
+
+if TYPE_CHECKING:
+    from ntrader.engine.catalog import Catalog
+    from ntrader.storage.artifacts import ArtifactStore
+    from ntrader.storage.database import Database
+    from ntrader.storage.store import Store
+
+
+class Workspace:
+    """Opens what a service needs when it needs it, and closes it all at the end.
+
+    Args:
+        home: the directory of everything that is kept outside of the database.
+        database_url: a PostgreSQL server; None for the embedded one below `home`.
+        pg_bin: the binaries of the embedded server, if not those that come with the package.
+    """
+
+    def __init__(
+        self, home: Path, *, database_url: str | None = None, pg_bin: Path | None = None
+    ) -> None:
+        self.home = home
+        self.database_url = database_url
+        self._pg_bin = pg_bin
+        self._store: Store | None = None
+        self._database: Database | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            if self._database is not None:
+                await self._database.close()
+        finally:
+            if self.database_url is None:
+                self.server.release()
+
+    @cached_property
+    def server(self) -> EmbeddedServer:
+        """The embedded server; it starts when the database is first used."""
+        return EmbeddedServer(self.home, pg_bin=self._pg_bin)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The market data."""
+        from ntrader.engine.catalog import Catalog
+
+        return Catalog(self.home / "datasets")
+
+    @cached_property
+    def artifacts(self) -> ArtifactStore:
+        """The files of runs."""
+        from ntrader.storage.artifacts import ArtifactStore
+
+        return ArtifactStore(str(self.home / "artifacts"))
+
+    def database(self) -> Database:
+        """Return the database; the embedded server is started for it.
+
+        Raises:
+            DatabaseUnavailableError: the embedded server cannot be started.
+        """
+        from ntrader.storage.database import Database
+
+        if self._database is None:
+            if self.database_url is None:
+                address = self.server.acquire()
+                self._database = Database(address.dsn, revive=self.server.acquire)
+            else:
+                self._database = Database(self.database_url)
+        return self._database
+
+    async def store(self) -> Store:
+        """Return the store, its schema brought to this version.
+
+        Raises:
+            DatabaseUnavailableError: the database cannot be reached.
+            SchemaError: a newer ntrader made the schema.
+        """
+        if self._store is None:
+            from ntrader.storage.migrations import ensure_schema
+            from ntrader.storage.store import Store
+
+            database = self.database()
+            await ensure_schema(database)
+            self._store = Store.of(database, self.artifacts)
+        return self._store

@@ -1,0 +1,151 @@
+"""The repository of datasets."""
+
+import re
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ntrader.domain.datasets import Dataset
+from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
+from ntrader.storage import rows
+from ntrader.storage.database import Database
+from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
+from ntrader.storage.tables import DatasetRow, RunRow
+
+_LIST = "`ntrader data list` lists the datasets."
+_HASH_PREFIX = re.compile(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
+
+
+class DatasetRepository:
+    """What is known of the stored market data; the bars are elsewhere."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, dataset: Dataset) -> Dataset:
+        """Save the dataset and return it, or return the one that has the same content."""
+        values = rows.dataset_values(dataset)
+
+        async def save(connection: AsyncConnection) -> Dataset:
+            statement = (
+                insert(DatasetRow.__table__)
+                .values(values)
+                .on_conflict_do_nothing(index_elements=["content_hash"])
+                .returning(*DatasetRow.__table__.columns)
+            )
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                same = _datasets().where(DatasetRow.content_hash == dataset.content_hash)
+                row = (await connection.execute(same)).one()
+            return rows.dataset_from(row)
+
+        return await self._database.run(save)
+
+    async def get(self, dataset_id: UUID) -> Dataset:
+        """Return the dataset.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        dataset = await self.find(dataset_id)
+        if dataset is None:
+            raise NotFoundError(f"There is no dataset {dataset_id}.", hint=_LIST)
+        return dataset
+
+    async def find(self, dataset_id: UUID) -> Dataset | None:
+        """Return the dataset, or None."""
+        found = await self._fetch(_datasets().where(DatasetRow.id == dataset_id))
+        return found[0] if found else None
+
+    async def find_by_hash(self, content_hash: str) -> Dataset | None:
+        """Return the dataset with this content, or None."""
+        found = await self._fetch(_datasets().where(DatasetRow.content_hash == content_hash))
+        return found[0] if found else None
+
+    async def resolve(self, reference: str) -> Dataset:
+        """Return the dataset that a user means.
+
+        `reference` is an id, a name (the newest dataset of that name is meant), or at least the
+        first four characters of a content hash.
+
+        Raises:
+            NotFoundError: there is no such dataset.
+            AmbiguousReferenceError: several hashes begin so; the hint lists them.
+        """
+        reference = reference.strip()
+        prefix = parse_prefix(reference)
+        if prefix is not None and prefix.is_whole:
+            found = await self._fetch(_datasets().where(DatasetRow.id == prefix.first))
+            if found:
+                return found[0]
+        found = await self._fetch(_datasets().where(DatasetRow.name == reference).limit(1))
+        if not found and _HASH_PREFIX.fullmatch(reference.lower()):
+            found = await self._fetch(
+                _datasets().where(DatasetRow.content_hash.startswith(reference.lower())).limit(11)
+            )
+        if not found:
+            raise NotFoundError(f"There is no dataset {reference!r}.", hint=_LIST)
+        if len(found) > 1:
+            candidates = [f"  {each.content_hash[:16]}  {each.name}" for each in found]
+            raise AmbiguousReferenceError(
+                f"{reference!r} is the beginning of more than one dataset's hash.",
+                hint="\n".join(["Give more characters. It may be:", *candidates]),
+            )
+        return found[0]
+
+    async def matching(
+        self, symbol: str, timeframe: str | None = None, venue: str | None = None
+    ) -> tuple[Dataset, ...]:
+        """Return the datasets of a symbol, the newest first."""
+        statement = _datasets().where(DatasetRow.symbols.contains([symbol]))
+        if timeframe is not None:
+            statement = statement.where(func.lower(DatasetRow.timeframe) == timeframe.lower())
+        if venue is not None:
+            statement = statement.where(DatasetRow.instrument["venue"].astext == venue)
+        return await self._fetch(statement)
+
+    async def all(self) -> tuple[Dataset, ...]:
+        """Return every dataset, the newest first."""
+        return await self._fetch(_datasets())
+
+    async def run_count(self, dataset_id: UUID) -> int:
+        """Return how many runs used the dataset."""
+        statement = select(func.count()).where(RunRow.dataset_id == dataset_id)
+        count: int = (await self._database.fetch(statement))[0][0]
+        return count
+
+    async def delete(self, dataset_id: UUID) -> None:
+        """Delete what is known of the dataset.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: runs use it.
+        """
+
+        async def remove(connection: AsyncConnection) -> bool:
+            statement = delete(DatasetRow).where(DatasetRow.id == dataset_id)
+            return (await connection.execute(statement)).rowcount > 0
+
+        try:
+            deleted = await self._database.run(remove)
+        except ConflictError as error:
+            count = await self.run_count(dataset_id)
+            users = "1 run uses" if count == 1 else f"{count} runs use"
+            raise ConflictError(
+                f"The dataset cannot be deleted: {users} it.",
+                hint="Delete those runs first, with `ntrader delete`.",
+            ) from error
+        if not deleted:
+            raise NotFoundError(f"There is no dataset {dataset_id}.", hint=_LIST)
+
+    async def _fetch(self, statement: Select[Any]) -> tuple[Dataset, ...]:
+        found: list[Row[Any]] = list(await self._database.fetch(statement))
+        return tuple(rows.dataset_from(row) for row in found)
+
+
+def _datasets() -> Select[Any]:
+    newest_first = (DatasetRow.created_at.desc(), DatasetRow.id)
+    return select(*DatasetRow.__table__.columns).order_by(*newest_first)

@@ -1,0 +1,145 @@
+"""The schema's versions: which one a database has, and how it comes to ours.
+
+Alembic does the work. It is imported only when there is work: it takes longer to load than
+everything else that a command needs from the store.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import ntrader
+from ntrader.errors import SchemaError
+from ntrader.storage.database import Database
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+VERSION_TABLE = "ntrader_alembic_version"
+HEAD = "0001"
+"""The newest revision; a test holds it against the scripts."""
+
+_VERSION = text(f"SELECT version_num FROM {VERSION_TABLE}")
+_LOCK_KEY = int.from_bytes(b"ntrader")
+# Duplicate table, duplicate type, duplicate function.
+_TAKEN = frozenset({"42P07", "42710", "42723"})
+
+
+@dataclass(frozen=True, slots=True)
+class SchemaVersion:
+    """What the database has (None for an empty one), and what this program needs."""
+
+    current: str | None
+    head: str = HEAD
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.current == self.head
+
+
+async def ensure_schema(database: Database) -> None:
+    """Bring the database to our version; one cheap query where it has it.
+
+    Any number of processes may do so at once: one migrates, the others wait for it.
+
+    Raises:
+        SchemaError: a newer program made the schema, or tables of that name are there already.
+    """
+    if not (await schema_version(database)).up_to_date:
+        await upgrade(database)
+
+
+async def schema_version(database: Database) -> SchemaVersion:
+    """Return which version the database has; nothing is changed."""
+    try:
+        rows = await database.fetch(_VERSION)
+    except SchemaError:
+        # There is no such table.
+        return SchemaVersion(None)
+    return SchemaVersion(rows[0][0] if rows else None)
+
+
+async def upgrade(database: Database, revision: str = "head") -> None:
+    """Migrate to `revision`, all in one transaction.
+
+    Raises:
+        SchemaError: as `ensure_schema`.
+    """
+    await database.run(lambda connection: _migrate(connection, _upgrade, revision))
+
+
+async def downgrade(database: Database, revision: str) -> None:
+    """Migrate back to `revision`; `base` removes everything, the runs included."""
+    await database.run(lambda connection: _migrate(connection, _downgrade, revision))
+
+
+def script_directory() -> Path:
+    """Return where the migrations are: in the package, or in the checkout."""
+    packed = Path(ntrader.__file__).parent / "migrations"
+    return packed if packed.is_dir() else Path(__file__).parents[3] / "alembic"
+
+
+async def take_migration_lock(connection: AsyncConnection) -> None:
+    """Wait until nobody else migrates; the lock lasts until the transaction ends."""
+    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+
+
+async def _migrate(
+    connection: AsyncConnection, command: Callable[["Config", str], None], revision: str
+) -> None:
+    await take_migration_lock(connection)
+    # Somebody else may have done it while we waited.
+    if revision == "head" and await _is_up_to_date(connection):
+        return
+    await connection.run_sync(_with_alembic, command, revision)
+
+
+async def _is_up_to_date(connection: AsyncConnection) -> bool:
+    # A query that fails would end the transaction.
+    if await connection.scalar(text(f"SELECT to_regclass('{VERSION_TABLE}')")) is None:
+        return False
+    return SchemaVersion(await connection.scalar(_VERSION)).up_to_date
+
+
+def _with_alembic(
+    connection: Connection, command: Callable[["Config", str], None], revision: str
+) -> None:
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(script_directory()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    try:
+        command(config, revision)
+    except CommandError as error:
+        raise SchemaError(
+            f"The database's schema is of a version that this ntrader does not know: {error}.",
+            hint="A newer ntrader made it: upgrade this one.",
+        ) from error
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) in _TAKEN:
+            raise SchemaError(
+                f"The database holds something else by one of our names: {error.orig}.",
+                hint="Use a database of its own, or one whose search_path names an empty schema.",
+            ) from error
+        raise
+
+
+def _upgrade(config: "Config", revision: str) -> None:
+    from alembic import command
+
+    command.upgrade(config, revision)
+
+
+def _downgrade(config: "Config", revision: str) -> None:
+    from alembic import command
+
+    command.downgrade(config, revision)

@@ -1,0 +1,182 @@
+"""The questions that `history` asks, as SQL: one statement each for filter, order and page.
+
+A list that is ordered by a metric has three parts: runs whose metric is defined, runs whose metric
+is NULL, and failed runs, which have no metrics at all. Each part is read from an index and stops
+at the limit; a plain outer join would have to sort every run.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    UnaryExpression,
+    and_,
+    func,
+    literal_column,
+    null,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
+from sqlalchemy.orm import InstrumentedAttribute
+
+from ntrader.domain.queries import CREATED_AT, Cursor, RunFilter, RunOrder
+from ntrader.domain.runs import RunStatus
+from ntrader.errors import CursorMismatchError
+from ntrader.storage.rows import order_value, runs_with_details
+from ntrader.storage.tables import MetricsRow, RunRow
+
+type Condition = ColumnElement[bool]
+type Filterable = type[RunRow] | type[MetricsRow]
+
+
+def page_statement(
+    where: RunFilter, order: RunOrder, *, limit: int, after: Cursor | None
+) -> Select[Any]:
+    """Return the query for the first `limit` runs after `after`, with their `order_value`.
+
+    Raises:
+        CursorMismatchError: `after` was issued for another list.
+    """
+    if after is not None and after.scope != Cursor.scope_of(where, order):
+        raise CursorMismatchError(
+            "The cursor belongs to a list with another filter or order.",
+            hint="Repeat the options of the page that gave the cursor.",
+        )
+    if order.by == CREATED_AT:
+        return _page_by_creation(where, order, limit, after)
+    return _page_by_metric(where, order, limit, after)
+
+
+def count_statement(where: RunFilter, *, cap: int) -> Select[Any]:
+    """Return the query that counts the runs, but never more than one beyond `cap`."""
+    some: Select[Any] = (
+        select(literal_column("1")).select_from(RunRow).where(*conditions(where)).limit(cap + 1)
+    )
+    return select(func.count()).select_from(some.subquery())
+
+
+def conditions(where: RunFilter) -> list[Condition]:
+    """Return what must hold of a run."""
+    found = [*_shared_conditions(where, RunRow), *_run_conditions(where)]
+    if where.status is not None:
+        found.append(RunRow.execution_status == where.status)
+    return found
+
+
+def _shared_conditions(where: RunFilter, table: Filterable) -> list[Condition]:
+    """Return the conditions on columns that metrics have a copy of."""
+    found: list[Condition] = []
+    if where.strategy is not None:
+        found.append(table.strategy_name == where.strategy)
+    if where.symbol is not None:
+        found.append(table.instrument_symbol == where.symbol)
+    if where.since is not None:
+        found.append(table.created_at >= where.since)
+    if where.until is not None:
+        found.append(table.created_at < where.until)
+    return found
+
+
+def _run_conditions(where: RunFilter) -> list[Condition]:
+    """Return the conditions that only the run itself answers."""
+    found: list[Condition] = []
+    if where.strategy_type is not None:
+        found.append(RunRow.strategy_type == where.strategy_type)
+    if where.timeframe is not None:
+        found.append(RunRow.timeframe == where.timeframe)
+    if where.fingerprint is not None:
+        found.append(RunRow.fingerprint == where.fingerprint)
+    if where.parameters:
+        wanted = {"config": {"strategy": {"parameters": dict(where.parameters)}}}
+        found.append(RunRow.config_snapshot.contains(wanted))
+    return found
+
+
+def _page_by_creation(
+    where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
+) -> Select[Any]:
+    created_at = RunRow.created_at
+    statement = (
+        runs_with_details()
+        .add_columns(created_at.label("order_value"))
+        .where(*conditions(where))
+        .order_by(_directed(created_at, order), RunRow.id.desc())
+        .limit(limit)
+    )
+    if after is None:
+        return statement
+    return statement.where(_beyond(created_at, RunRow.id, order, after))
+
+
+def _page_by_metric(
+    where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
+) -> Select[Any]:
+    parts = [part.limit(limit) for part in _parts(where, order, after)]
+    every = union_all(*parts).subquery("every")
+    picked = (
+        select(every.c.id, every.c.order_value)
+        .order_by(_directed(every.c.order_value, order).nulls_last(), every.c.id.desc())
+        .limit(limit)
+        .subquery("picked")
+    )
+    return (
+        runs_with_details()
+        .add_columns(picked.c.order_value)
+        .join(picked, picked.c.id == RunRow.id)
+        .order_by(_directed(picked.c.order_value, order).nulls_last(), picked.c.id.desc())
+    )
+
+
+def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[Select[Any]]:
+    """Give the parts of a list that lie after the cursor, each in the list's order."""
+    metric: InstrumentedAttribute[Any] = getattr(MetricsRow, order.by)
+    run = MetricsRow.backtest_run_id
+    among_undefined = after is not None and after.value is None
+    if where.status is not RunStatus.FAILED:
+        successful = select(run.label("id"), metric.label("order_value")).where(
+            *_shared_conditions(where, MetricsRow)
+        )
+        if needs_run := _run_conditions(where):
+            successful = successful.join(RunRow, RunRow.id == run).where(*needs_run)
+        if not among_undefined:
+            defined = successful.where(metric.is_not(None))
+            if after is not None:
+                defined = defined.where(_beyond(metric, run, order, after))
+            yield defined.order_by(_directed(metric, order).nulls_last(), run.desc())
+        undefined = successful.where(metric.is_(None)).order_by(run.desc())
+        yield undefined.where(run < after.id) if after and among_undefined else undefined
+    if where.status is not RunStatus.SUCCESS:
+        failed = (
+            select(RunRow.id, null().cast(metric.type).label("order_value"))
+            .where(RunRow.execution_status == RunStatus.FAILED)
+            .where(*_shared_conditions(where, RunRow), *_run_conditions(where))
+            .order_by(RunRow.id.desc())
+        )
+        yield failed.where(RunRow.id < after.id) if after and among_undefined else failed
+
+
+def _beyond(
+    column: InstrumentedAttribute[Any],
+    run: InstrumentedAttribute[int],
+    order: RunOrder,
+    after: Cursor,
+) -> Condition:
+    """Return the condition that a run comes after the cursor, whose value is defined."""
+    try:
+        value = order_value(after.value or "", column.type.python_type)
+    except (ValueError, ArithmeticError):
+        raise CursorMismatchError("The cursor is damaged.") from None
+    if not order.ascending:
+        return tuple_(column, run) < tuple_(value, after.id)
+    # Among equals the newer run comes first in both directions.
+    return and_(column >= value, or_(column > value, run < after.id))
+
+
+def _directed(
+    column: ColumnElement[Any] | InstrumentedAttribute[Any], order: RunOrder
+) -> UnaryExpression[Any]:
+    return column.asc() if order.ascending else column.desc()

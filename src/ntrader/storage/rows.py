@@ -1,0 +1,271 @@
+"""Between rows and the domain's values."""
+
+import math
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, Select, select
+
+from ntrader.domain.artifacts import Artifact
+from ntrader.domain.datasets import Dataset, Instrument
+from ntrader.domain.events import Event, EventType
+from ntrader.domain.results import METRICS, BacktestFailure, Outcome, PerformanceMetrics
+from ntrader.domain.runs import BacktestRun, DatasetReference, RunError, RunMode, RunStatus
+from ntrader.domain.strategies import StrategyRecord, StrategySpec
+from ntrader.domain.timeframes import Timeframe
+from ntrader.storage.tables import (
+    ArtifactRow,
+    DatasetRow,
+    MetricsRow,
+    RunRow,
+)
+
+UNDEFINED_METRICS = "undefined_metrics"
+ENVIRONMENT = "environment"
+BARS_DONE = "bars_done"
+
+_RATIO = Decimal("0.00000001")
+_MONEY = Decimal("0.0001")
+_MONEY_COLUMNS = frozenset({"final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"})
+
+_SUCCESS = RunStatus.SUCCESS
+_FAILED = RunStatus.FAILED
+
+
+def runs_with_details() -> Select[Any]:
+    """Return the query for whole runs, which `run_from` reads."""
+    return (
+        select(
+            *RunRow.__table__.columns,
+            *(getattr(MetricsRow, name) for name in METRICS),
+            DatasetRow.name.label("dataset_name"),
+            DatasetRow.content_hash.label("dataset_hash"),
+        )
+        .join_from(RunRow, DatasetRow, DatasetRow.id == RunRow.dataset_id)
+        .outerjoin(MetricsRow, MetricsRow.backtest_run_id == RunRow.id)
+    )
+
+
+def run_values(
+    outcome: Outcome,
+    *,
+    dataset_id: UUID,
+    strategy_id: UUID,
+    data_source: str,
+    reproduced_from: ColumnElement[UUID] | None,
+) -> dict[str, Any]:
+    """Return a run's columns, but for its id."""
+    about = outcome.metadata
+    config = about.snapshot.config
+    ending: dict[str, Any]
+    if isinstance(outcome, BacktestFailure):
+        notes: dict[str, Any] = {BARS_DONE: outcome.bars_done}
+        ending = {
+            "execution_status": _FAILED,
+            "error_message": _text(outcome.message),
+            "error_traceback": _text(outcome.traceback),
+        }
+    else:
+        notes = {UNDEFINED_METRICS: dict(outcome.metrics.undefined)}
+        ending = {"execution_status": _SUCCESS, "result_digest": outcome.result_digest}
+    return {
+        "run_id": about.run_id,
+        "dataset_id": dataset_id,
+        "strategy_id": strategy_id,
+        "run_mode": RunMode.BACKTEST,
+        "strategy_name": config.strategy.name,
+        "strategy_type": config.strategy.type,
+        "instrument_symbol": config.instrument.symbol,
+        "timeframe": config.timeframe,
+        "start_date": config.start,
+        "end_date": config.end,
+        "initial_capital": config.initial_capital,
+        "data_source": _text(data_source),
+        "execution_duration_seconds": Decimal(f"{max(outcome.duration_seconds, 0.0):.6f}"),
+        "config_snapshot": _json(about.snapshot.to_json()),
+        "metadata": _json({ENVIRONMENT: about.environment, **notes}),
+        "fingerprint": about.fingerprint,
+        "reproduced_from_run_id": reproduced_from,
+        "created_at": about.started_at,
+        **ending,
+    }
+
+
+def metrics_values(metrics: PerformanceMetrics) -> dict[str, Any]:
+    """Return the columns of a run's numbers: ratios with 8 decimals, money with 4."""
+    return {name: _number(name, value) for name, value in metrics.values().items()}
+
+
+def run_from(row: Row[Any]) -> BacktestRun:
+    """Read a row of `runs_with_details`."""
+    return BacktestRun(
+        id=row.id,
+        run_id=row.run_id,
+        mode=row.run_mode,
+        status=row.execution_status,
+        strategy_name=row.strategy_name,
+        strategy_type=row.strategy_type,
+        symbol=row.instrument_symbol,
+        timeframe=row.timeframe,
+        start=row.start_date,
+        end=row.end_date,
+        initial_capital=row.initial_capital,
+        data_source=row.data_source,
+        dataset=DatasetReference(
+            id=row.dataset_id, name=row.dataset_name, content_hash=row.dataset_hash
+        ),
+        duration_seconds=float(row.execution_duration_seconds),
+        snapshot=row.config_snapshot,
+        metadata=row.metadata,
+        fingerprint=row.fingerprint,
+        result_digest=row.result_digest,
+        reproduced_from=row.reproduced_from_run_id,
+        metrics=None if row.final_balance is None else _metrics_from(row),
+        error=None
+        if row.error_message is None
+        else RunError(message=row.error_message, traceback=row.error_traceback or ""),
+        created_at=row.created_at,
+    )
+
+
+def _metrics_from(row: Row[Any]) -> PerformanceMetrics:
+    columns = row._mapping
+    values: dict[str, Any] = {
+        name: float(columns[name])
+        if isinstance(columns[name], Decimal) and name not in _MONEY_COLUMNS
+        else columns[name]
+        for name in METRICS
+    }
+    return PerformanceMetrics(**values, undefined=row.metadata.get(UNDEFINED_METRICS, {}))
+
+
+def artifact_values(artifact: Artifact) -> dict[str, Any]:
+    """Return the columns of a file."""
+    return {each.key: getattr(artifact, each.key) for each in ArtifactRow.__table__.columns}
+
+
+def artifact_from(row: Row[Any]) -> Artifact:
+    """Read a row of `artifacts`."""
+    return Artifact(**row._mapping)
+
+
+def event_values(run_id: UUID, event: Event) -> dict[str, Any]:
+    """Return the columns of an event."""
+    return {
+        "run_id": run_id,
+        "event_type": event.type.value,
+        "timestamp": event.timestamp,
+        "payload": _json(event.payload),
+    }
+
+
+def event_from(row: Row[Any]) -> Event:
+    """Read the type, timestamp and payload of an event."""
+    return Event(type=EventType(row.event_type), timestamp=row.timestamp, payload=row.payload)
+
+
+def dataset_values(dataset: Dataset) -> dict[str, Any]:
+    """Return the columns of a dataset."""
+    return {
+        "id": dataset.id,
+        "name": _text(dataset.name),
+        "description": _text(dataset.description),
+        "content_hash": dataset.content_hash,
+        "instrument": dataset.instrument.to_dict(),
+        "symbols": [dataset.instrument.symbol],
+        "timeframe": str(dataset.timeframe),
+        "start_date": dataset.start,
+        "end_date": dataset.end,
+        "rows": dataset.rows,
+        "source": _text(dataset.source),
+        "created_at": dataset.created_at,
+    }
+
+
+def dataset_from(row: Row[Any]) -> Dataset:
+    """Read a row of `datasets`."""
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        description=row.description,
+        content_hash=row.content_hash,
+        instrument=Instrument.from_dict(row.instrument),
+        timeframe=Timeframe.parse(row.timeframe),
+        start=row.start_date,
+        end=row.end_date,
+        rows=row.rows,
+        source=row.source,
+        created_at=row.created_at,
+    )
+
+
+def strategy_values(spec: StrategySpec) -> dict[str, Any]:
+    """Return the columns that a registered strategy decides."""
+    return {
+        "name": spec.name,
+        "version": spec.version,
+        "description": _text(spec.description),
+        "implementation": _text(spec.path),
+        "params": _json(spec.defaults),
+        "param_spec": _json([parameter.to_dict() for parameter in spec.parameters]),
+        "source_hash": spec.source_hash,
+    }
+
+
+def strategy_from(row: Row[Any]) -> StrategyRecord:
+    """Read a row of `strategies`."""
+    return StrategyRecord(**row._mapping)
+
+
+def order_value(text: str, kind: type[Any]) -> Any:
+    """Read a value of an ordered column that `order_text` wrote.
+
+    Raises:
+        ValueError: `text` is no such value.
+    """
+    if kind is datetime:
+        value = datetime.fromisoformat(text)
+        if value.tzinfo is None:
+            raise ValueError(text)
+        return value
+    number = Decimal(text) if text.isascii() else None
+    if number is None or not number.is_finite():
+        raise ValueError(text)
+    return int(number) if kind is int else number
+
+
+def order_text(value: Decimal | int | datetime | None) -> str | None:
+    """Return the text for a value of an ordered column."""
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return None if value is None else str(value)
+
+
+def _number(name: str, value: Any) -> Any:
+    if isinstance(value, float):
+        return Decimal(repr(value)).quantize(_RATIO) if math.isfinite(value) else None
+    if isinstance(value, Decimal):
+        return value.quantize(_MONEY if name in _MONEY_COLUMNS else _RATIO)
+    return value
+
+
+def _text(value: str) -> str:
+    """Return `value` without what PostgreSQL cannot store: NUL and halves of surrogate pairs."""
+    return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+def _json(value: Any) -> Any:
+    """Return JSON values without what PostgreSQL cannot store; NaN and infinity become null."""
+    match value:
+        case str():
+            return _text(value)
+        case float() if not math.isfinite(value):
+            return None
+        case Mapping():
+            return {_text(str(key)): _json(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_json(item) for item in value]
+    return value

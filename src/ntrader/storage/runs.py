@@ -1,0 +1,258 @@
+"""The repository of runs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, Select, delete, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ntrader.domain.artifacts import Artifact
+from ntrader.domain.events import Event
+from ntrader.domain.queries import Count, Cursor, Page, RunFilter, RunOrder
+from ntrader.domain.results import EnhancedBacktestResult, Outcome
+from ntrader.domain.runs import BacktestRun
+from ntrader.errors import AmbiguousReferenceError, NotFoundError
+from ntrader.storage import rows
+from ntrader.storage.database import Database
+from ntrader.storage.queries import count_statement, page_statement
+from ntrader.storage.references import Newest, Prefix, parse_reference
+from ntrader.storage.tables import ArtifactRow, EventRow, MetricsRow, RunRow
+
+COUNT_CAP = 1_000
+
+_CANDIDATES = 10
+
+
+class RunRepository:
+    """Runs, with their metrics, files and events.
+
+    A run is never changed once it is saved. Every method raises `DatabaseUnavailableError` where
+    the database cannot be reached.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def get(self, run_id: UUID) -> BacktestRun:
+        """Return the run.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        run = await self.find(run_id)
+        if run is None:
+            raise NotFoundError(f"There is no run {run_id}.", hint=_LIST)
+        return run
+
+    async def find(self, run_id: UUID) -> BacktestRun | None:
+        """Return the run, or None."""
+        found = await self._runs(rows.runs_with_details().where(RunRow.run_id == run_id))
+        return found[0] if found else None
+
+    async def get_many(self, run_ids: Sequence[UUID]) -> tuple[BacktestRun, ...]:
+        """Return the runs in the order of `run_ids`, read by one query.
+
+        Raises:
+            NotFoundError: one of them is not there; the message names it.
+        """
+        found = await self._runs(rows.runs_with_details().where(RunRow.run_id.in_(run_ids)))
+        by_id = {run.run_id: run for run in found}
+        for run_id in run_ids:
+            if run_id not in by_id:
+                raise NotFoundError(f"There is no run {run_id}.", hint=_LIST)
+        return tuple(by_id[run_id] for run_id in run_ids)
+
+    async def resolve(self, reference: str) -> BacktestRun:
+        """Return the run that a user means.
+
+        `reference` is an id, at least the first four characters of one, `@` for the newest run,
+        or `@~N` for the one that is N runs older.
+
+        Raises:
+            UsageError: it is none of these.
+            NotFoundError: there is no such run.
+            AmbiguousReferenceError: several ids begin so; the hint lists them.
+        """
+        match parse_reference(reference):
+            case Newest(back):
+                return await self._newest(reference, back)
+            case Prefix() as prefix:
+                return await self._by_prefix(reference, prefix)
+
+    async def page(
+        self, where: RunFilter, order: RunOrder, *, limit: int, after: Cursor | None = None
+    ) -> Page[BacktestRun]:
+        """Return one page of the runs that match `where`.
+
+        Undefined values come last in both directions, failed runs among them; of equal runs the
+        newer one comes first.
+
+        Raises:
+            CursorMismatchError: `after` was issued for another order or filter.
+        """
+        found = await self._database.fetch(
+            page_statement(where, order, limit=limit + 1, after=after)
+        )
+        items = tuple(rows.run_from(row) for row in found[:limit])
+        if len(found) <= limit or not items:
+            return Page(items, None)
+        last = found[limit - 1]
+        scope = Cursor.scope_of(where, order)
+        return Page(items, Cursor(scope, rows.order_text(last.order_value), last.id))
+
+    async def count(self, where: RunFilter, *, cap: int = COUNT_CAP) -> Count:
+        """Return how many runs match `where`, counted up to `cap`."""
+        value = (await self._database.fetch(count_statement(where, cap=cap)))[0][0]
+        return Count(min(value, cap), value > cap)
+
+    async def same_question(self, fingerprint: str, limit: int) -> tuple[BacktestRun, ...]:
+        """Return the newest runs that asked the same question, failed ones included."""
+        return await self._runs(
+            _newest_first().where(RunRow.fingerprint == fingerprint).limit(limit)
+        )
+
+    async def artifacts(self, run_id: UUID) -> tuple[Artifact, ...]:
+        """Return what is known of the run's files, by name."""
+        statement = select(*ArtifactRow.__table__.columns).where(ArtifactRow.run_id == run_id)
+        found = await self._database.fetch(statement.order_by(ArtifactRow.filename))
+        return tuple(rows.artifact_from(row) for row in found)
+
+    async def events(self, run_id: UUID) -> tuple[Event, ...]:
+        """Return the run's events in the order in which they were recorded."""
+        found = await self._database.fetch(
+            select(EventRow.event_type, EventRow.timestamp, EventRow.payload)
+            .where(EventRow.run_id == run_id)
+            .order_by(EventRow.id)
+        )
+        return tuple(rows.event_from(row) for row in found)
+
+    async def add(
+        self,
+        outcome: Outcome,
+        *,
+        dataset_id: UUID,
+        strategy_id: UUID,
+        data_source: str,
+        artifacts: Sequence[Artifact] = (),
+        events: Sequence[Event] = (),
+        reproduced_from: UUID | None = None,
+    ) -> bool:
+        """Save a run and all that belongs to it in one transaction; return whether it was new.
+
+        A run that is there already stays as it is, so that saving again is safe. An original that
+        was deleted meanwhile is forgotten, the run is not.
+
+        Raises:
+            ConflictError: the dataset or the strategy does not exist.
+            DatabaseError: a value breaks one of the store's rules.
+        """
+        original = None
+        if reproduced_from is not None:
+            original = (
+                select(RunRow.run_id).where(RunRow.run_id == reproduced_from).scalar_subquery()
+            )
+        values = rows.run_values(
+            outcome,
+            dataset_id=dataset_id,
+            strategy_id=strategy_id,
+            data_source=data_source,
+            reproduced_from=original,
+        )
+
+        async def save(connection: AsyncConnection) -> bool:
+            statement = (
+                upsert(RunRow.__table__)
+                .values(values)
+                .on_conflict_do_nothing(index_elements=["run_id"])
+                .returning(RunRow.id)
+            )
+            new_id = await connection.scalar(statement)
+            if new_id is None:
+                return False
+            if isinstance(outcome, EnhancedBacktestResult):
+                await connection.execute(
+                    insert(MetricsRow),
+                    {
+                        "backtest_run_id": new_id,
+                        **{name: values[name] for name in _COPIED},
+                        **rows.metrics_values(outcome.metrics),
+                    },
+                )
+            if artifacts:
+                await connection.execute(
+                    insert(ArtifactRow), [rows.artifact_values(each) for each in artifacts]
+                )
+            if events:
+                run_id = outcome.metadata.run_id
+                await connection.execute(
+                    insert(EventRow), [rows.event_values(run_id, each) for each in events]
+                )
+            return True
+
+        return await self._database.run(save)
+
+    async def delete(self, run_ids: Iterable[UUID]) -> tuple[Artifact, ...]:
+        """Delete runs with all that belongs to them; return the files to remove.
+
+        Raises:
+            NotFoundError: one of them is not there; then none is deleted.
+        """
+        wanted = frozenset(run_ids)
+
+        async def remove(connection: AsyncConnection) -> tuple[Artifact, ...]:
+            files = await connection.execute(
+                delete(ArtifactRow)
+                .where(ArtifactRow.run_id.in_(wanted))
+                .returning(*ArtifactRow.__table__.columns)
+            )
+            artifacts = tuple(rows.artifact_from(row) for row in files)
+            deleted = await connection.scalars(
+                delete(RunRow).where(RunRow.run_id.in_(wanted)).returning(RunRow.run_id)
+            )
+            if missing := wanted.difference(deleted):
+                raise NotFoundError(f"There is no run {min(missing)}.", hint=_LIST)
+            return artifacts
+
+        return await self._database.run(remove)
+
+    async def _newest(self, reference: str, back: int) -> BacktestRun:
+        found = await self._runs(_newest_first().offset(back).limit(1))
+        if not found:
+            message = f"There is no run {reference}." if back else "There is no run yet."
+            raise NotFoundError(message, hint=_LIST if back else "Begin with `ntrader run`.")
+        return found[0]
+
+    async def _by_prefix(self, reference: str, prefix: Prefix) -> BacktestRun:
+        found = await self._runs(
+            _newest_first()
+            .where(RunRow.run_id.between(prefix.first, prefix.last))
+            .limit(_CANDIDATES + 1)
+        )
+        if not found:
+            raise NotFoundError(f"There is no run {reference}.", hint=_LIST)
+        if len(found) > 1:
+            more = [] if len(found) <= _CANDIDATES else ["and more"]
+            candidates = [_candidate(run) for run in found[:_CANDIDATES]]
+            raise AmbiguousReferenceError(
+                f"{reference!r} is the beginning of more than one run.",
+                hint="\n".join(["Give more characters. It may be:", *candidates, *more]),
+            )
+        return found[0]
+
+    async def _runs(self, statement: Select[Any]) -> tuple[BacktestRun, ...]:
+        found: Sequence[Row[Any]] = await self._database.fetch(statement)
+        return tuple(rows.run_from(row) for row in found)
+
+
+_COPIED = ("strategy_name", "instrument_symbol", "created_at")
+_LIST = "`ntrader history` lists the runs."
+
+
+def _newest_first() -> Select[Any]:
+    return rows.runs_with_details().order_by(RunRow.created_at.desc(), RunRow.id.desc())
+
+
+def _candidate(run: BacktestRun) -> str:
+    return f"  {run.run_id}  {run.strategy_name}  {run.symbol}  {run.created_at:%Y-%m-%d %H:%M:%S}Z"

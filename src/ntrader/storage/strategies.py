@@ -1,0 +1,56 @@
+"""The repository of strategies."""
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ntrader.domain.strategies import StrategyRecord, StrategySpec
+from ntrader.storage import rows
+from ntrader.storage.database import Database
+from ntrader.storage.tables import StrategyRow
+
+
+class StrategyRepository:
+    """Strategies as runs refer to them: one row for each name and version."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def ensure(self, spec: StrategySpec) -> StrategyRecord:
+        """Return the strategy's row, made or brought up to date where necessary.
+
+        A row whose source is the same stays untouched. Source that changed within one version
+        replaces what the row says; what earlier runs used is in their snapshots.
+        """
+        found = await self._database.fetch(_row_of(spec))
+        if found and found[0].source_hash == spec.source_hash:
+            return rows.strategy_from(found[0])
+        return await self._database.run(lambda connection: _save(connection, spec))
+
+    async def all(self) -> tuple[StrategyRecord, ...]:
+        """Return every strategy, by name and age."""
+        statement = select(*StrategyRow.__table__.columns).order_by(
+            StrategyRow.name, StrategyRow.created_at, StrategyRow.id
+        )
+        return tuple(rows.strategy_from(row) for row in await self._database.fetch(statement))
+
+
+async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyRecord:
+    values: dict[str, Any] = rows.strategy_values(spec)
+    statement = (
+        insert(StrategyRow.__table__)
+        .values(values)
+        .on_conflict_do_update(
+            constraint="uq_strategies_name_version", set_={**values, "updated_at": func.now()}
+        )
+        .returning(*StrategyRow.__table__.columns)
+    )
+    return rows.strategy_from((await connection.execute(statement)).one())
+
+
+def _row_of(spec: StrategySpec) -> Any:
+    return select(*StrategyRow.__table__.columns).where(
+        StrategyRow.name == spec.name, StrategyRow.version == spec.version
+    )

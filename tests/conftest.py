@@ -1,0 +1,90 @@
+"""Fixtures for all tests."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+from support.database import SERVER_VARIABLES, Background, TestServer, test_server
+
+
+@pytest.fixture(scope="session")
+def background() -> Iterator[Background]:
+    """An event loop beside the tests."""
+    loop = Background()
+    yield loop
+    loop.close()
+
+
+@pytest.fixture(scope="session")
+def postgres(background: Background) -> Iterator[TestServer]:
+    """The PostgreSQL server of the session."""
+    with test_server(background) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in os.environ:
+        if name.startswith(("NTRADER_", "PG")) or name in SERVER_VARIABLES:
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home of ntrader, which NTRADER_HOME names."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("NTRADER_HOME", str(path))
+    return path
+
+
+@pytest.fixture
+def empty_database_url(postgres: TestServer) -> Iterator[str]:
+    """A database of the test's own, without tables."""
+    with postgres.empty_database() as url:
+        yield url
+
+
+@pytest.fixture
+def database_url(postgres: TestServer) -> Iterator[str]:
+    """A database of the test's own, with our tables."""
+    with postgres.migrated_database() as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Any]:
+    """The test's own database, opened."""
+    from ntrader.storage.database import Database
+
+    async with Database.open(database_url) as opened:
+        yield opened
+
+
+@pytest.fixture
+async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Any]:
+    """The test's own store."""
+    from ntrader.storage.store import open_store
+
+    async with open_store(database_url, artifacts=str(tmp_path / "artifacts")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def save_run(database_url: str, background: Background) -> Callable[..., UUID]:
+    """Save a run with any detail replaced, and return its id; see `tests.support.outcomes`.
+
+    `failed=True` makes it a failure. Its dataset and strategy are made where they are missing.
+    """
+    from support.saving import save_outcome
+
+    def save(*, failed: bool = False, **changes: Any) -> UUID:
+        return background.run(save_outcome(database_url, failed=failed, **changes))
+
+    return save

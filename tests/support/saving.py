@@ -1,0 +1,50 @@
+"""Saving runs for tests."""
+
+from typing import Any
+from uuid import UUID
+
+from ntrader.domain.results import Outcome
+from ntrader.storage.database import Database
+from ntrader.storage.datasets import DatasetRepository
+from ntrader.storage.runs import RunRepository
+from ntrader.storage.strategies import StrategyRepository
+from support.outcomes import make_dataset, make_failure, make_result, make_spec
+
+
+class Saver:
+    """Saves outcomes; datasets and strategies are made once."""
+
+    def __init__(self, database: Database) -> None:
+        self._runs = RunRepository(database)
+        self._datasets = DatasetRepository(database)
+        self._strategies = StrategyRepository(database)
+        self._known: dict[str, UUID] = {}
+
+    async def save(self, outcome: Outcome, **details: Any) -> UUID:
+        config = outcome.metadata.snapshot.config
+        symbol, strategy = config.instrument.symbol, config.strategy.name
+        if symbol not in self._known:
+            self._known[symbol] = (await self._datasets.add(make_dataset(symbol))).id
+        if strategy not in self._known:
+            self._known[strategy] = (await self._strategies.ensure(make_spec(strategy))).id
+        await self._runs.add(
+            outcome,
+            **{
+                "dataset_id": self._known[symbol],
+                "strategy_id": self._known[strategy],
+                "data_source": f"{symbol}.csv",
+                **details,
+            },
+        )
+        return outcome.metadata.run_id
+
+
+async def save_outcome(url: str, *, failed: bool, **changes: Any) -> UUID:
+    details = {
+        key: changes.pop(key)
+        for key in ("artifacts", "events", "reproduced_from", "data_source")
+        if key in changes
+    }
+    outcome = make_failure(**changes) if failed else make_result(**changes)
+    async with Database.open(url) as database:
+        return await Saver(database).save(outcome, **details)

@@ -1,0 +1,55 @@
+"""A PostgreSQL that is reached as a real server is: over TCP, with a password."""
+
+import secrets
+import shutil
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from ntrader.storage.embedded.binaries import programs_for
+from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster
+from ntrader.storage.embedded.layout import Layout, locate
+from tests.support.homes import reachable_base
+
+_ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
+
+
+@dataclass(frozen=True)
+class TcpServer:
+    """A running server. Its user is a superuser and may create databases."""
+
+    url: str
+    layout: Layout
+
+    def stop(self) -> None:
+        """Stop the server and remove its files."""
+        assert Cluster(self.layout).stop()
+        shutil.rmtree(self.layout.base)
+
+
+def start_tcp_server(directory: Path) -> TcpServer:
+    """Start a server on 127.0.0.1 and a free port, with its files in `directory` if it may.
+
+    The embedded server's programs serve, with scram-sha-256 for the password, and nothing is
+    synced to disk.
+    """
+    account = locate(directory).account
+    base = reachable_base(directory, account)
+    layout = Layout(locks=base, base=base, account=account)
+    programs = programs_for(account)
+    port, password = _free_port(), secrets.token_hex(8)
+
+    local = Cluster(layout, durable=False)
+    local.start(programs)
+    local.stop()
+    local.execute(programs, f"ALTER ROLE {USER} PASSWORD '{password}'")
+    (layout.data / "pg_hba.conf").write_text(_ACCESS)
+    listening = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    Cluster(layout, durable=False, settings=listening).start(programs)
+    return TcpServer(f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}", layout)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
