@@ -14,13 +14,13 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.support.homes import temporary_home
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, ServerAddress, StopOutcome
 from ntrader.storage.embedded.accounts import unprivileged_account
 from ntrader.storage.embedded.binaries import find_binaries, identity
 from ntrader.storage.embedded.layout import locate
-from tests.support.homes import temporary_home
 
 CLIENT = """
 import sys
@@ -133,9 +133,12 @@ def leave_nothing(home: Path) -> None:
 
 def servers_of(home: Path) -> list[int]:
     """Return the running servers below `home`, as the machine sees them."""
-    table = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,args="], capture_output=True, text=True)
+    columns = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
+    table = subprocess.run(columns, capture_output=True, text=True).stdout
     wanted = f"-D {home / 'postgres' / 'data'} "
-    return [int(line.split()[0]) for line in table.stdout.splitlines() if wanted in line]
+    parents = dict(map(int, line.split()[:2]) for line in table.splitlines() if wanted in line)
+    # A server's child looks like it until it has named itself.
+    return [pid for pid, parent in parents.items() if parent not in parents]
 
 
 def wait_for(condition: Callable[[], Any]) -> None:

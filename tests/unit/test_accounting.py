@@ -373,9 +373,7 @@ def test_a_fill_at_the_close_costs_its_fee_from_the_next_bar_on() -> None:
     """Buy 10 at the close of bar 0 for 100 with a fee of 5: bar 0 still shows the whole capital."""
     at_close = replace(buy(0, "10", "100", "5"), at_close=True)
 
-    curve = equity_curve(
-        labels(3), np.array([100.0, 101.0, 102.0]), [at_close], Decimal(1_000)
-    )
+    curve = equity_curve(labels(3), np.array([100.0, 101.0, 102.0]), [at_close], Decimal(1_000))
 
     assert curve.values.tolist() == [1_000.0, 1_005.0, 1_015.0]
     assert position_series(labels(3), [at_close]).tolist() == [0.0, 10.0, 10.0]

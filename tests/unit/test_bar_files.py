@@ -75,9 +75,7 @@ def labels(file: BarsFile) -> list[str]:
 
 @pytest.mark.parametrize(("sample", "rows"), [("IBM.csv", 3_270), ("GOOG.csv", 2_148)])
 def test_the_samples_are_clean(sample: str, rows: int) -> None:
-    file = read_bars(
-        SAMPLES / sample, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.EQUITY
-    )
+    file = read_bars(SAMPLES / sample, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.EQUITY)
 
     assert len(file.bars) == rows
     assert (file.bars.price_precision, file.bars.size_precision) == (2, 0)
@@ -233,9 +231,7 @@ def test_times_without_offset_are_taken_in_the_named_zone(read: Read) -> None:
 
 def test_an_hour_passed_twice_is_read_in_the_order_of_the_file(read: Read) -> None:
     clock = ("00:30", "01:00", "01:30", "01:00", "01:30", "02:00")
-    file = read(
-        at(*(f"2020-11-01 {time}" for time in clock)), "30m", timezone="America/New_York"
-    )
+    file = read(at(*(f"2020-11-01 {time}" for time in clock)), "30m", timezone="America/New_York")
 
     expected = ("04:30", "05:00", "05:30", "06:00", "06:30", "07:00")
     assert labels(file) == [f"2020-11-01 {time}" for time in expected]
@@ -258,9 +254,9 @@ def test_a_clock_time_that_is_not_one_instant_is_refused(
 
 
 @given(
-    st.lists(
-        st.integers(1_262_304_000 // 900, 1_577_836_800 // 900), min_size=2, unique=True
-    ).map(sorted)
+    st.lists(st.integers(1_262_304_000 // 900, 1_577_836_800 // 900), min_size=2, unique=True).map(
+        sorted
+    )
 )
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 def test_local_and_offset_times_mean_the_same_instants(read: Read, quarters: list[int]) -> None:
@@ -272,9 +268,7 @@ def test_local_and_offset_times_mean_the_same_instants(read: Read, quarters: lis
     with_offset = read(at(*(clock.isoformat() for clock in clocks)), "15m")
     assert with_offset.bars.times.tolist() == [quarter * 900 * 10**9 for quarter in quarters]
     try:
-        local = read(
-            at(*(f"{clock:%Y-%m-%d %H:%M}" for clock in clocks)), "15m", timezone=zone.key
-        )
+        local = read(at(*(f"{clock:%Y-%m-%d %H:%M}" for clock in clocks)), "15m", timezone=zone.key)
     except InvalidDataError as error:
         assert "exists twice" in error.message
     else:
@@ -311,11 +305,14 @@ def test_prices_keep_the_decimals_of_the_file(
     assert file.warnings == ()
 
 
-def test_prices_beyond_what_a_float_holds_stay_exact(read: Read) -> None:
-    big = "92233720367.12345678"
-    file = read(f"{HEADER}2020-01-02,{big},{big},{big},{big},50\n")
+def test_large_prices_have_the_decimals_that_the_engine_holds_exactly(read: Read) -> None:
+    large = "1543210000.12345678"
+    file = read(f"{HEADER}2020-01-02,{large},{large},{large},{large},50\n")
 
-    assert file.bars.close[0] == 9223372036712345678
+    assert (file.bars.close[0], file.bars.price_precision) == (154_321_000_012_346, 5)
+    assert file.warnings == (
+        "4 price values were rounded to 5 decimals (--price-precision sets how many).",
+    )
 
 
 @given(
@@ -374,6 +371,15 @@ def test_a_given_precision_counts(read: Read) -> None:
     assert (file.bars.volume[0], file.bars.size_precision) == (12, 1)
 
 
+def test_a_given_precision_that_cannot_hold_the_prices_is_refused(
+    refused: Callable[..., NtraderError],
+) -> None:
+    error = refused(HEADER + "2020-01-02,10,99999999,9,11,1\n", price_precision=8)
+
+    assert "high 99999999 is above 11,258,999, the most with 8 decimals" in error.message
+    assert error.hint == "Give a smaller --price-precision."
+
+
 @pytest.mark.parametrize("option", ["price_precision", "size_precision"])
 def test_a_precision_out_of_range_is_a_wrong_use(read: Read, option: str) -> None:
     with pytest.raises(UsageError, match="precision of 9"):
@@ -391,11 +397,9 @@ def test_volumes_have_the_decimals_of_their_kind(
 
 
 def test_large_crypto_volumes_have_fewer_decimals(read: Read) -> None:
-    file = read(
-        HEADER + "2020-01-02,10,12,9,11,1234567890123.5\n", kind=InstrumentKind.CRYPTO
-    )
+    file = read(HEADER + "2020-01-02,10,12,9,11,123456789012.5\n", kind=InstrumentKind.CRYPTO)
 
-    assert (file.bars.volume[0], file.bars.size_precision) == (1_234_567_890_123_500, 3)
+    assert (file.bars.volume[0], file.bars.size_precision) == (123_456_789_012_500, 3)
 
 
 def test_a_missing_volume_is_zero_and_told(read: Read) -> None:

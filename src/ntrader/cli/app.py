@@ -21,11 +21,11 @@ PIPED_WIDTH = 100
 """Columns of a table that is not written to a terminal."""
 
 
-class UsageFault(UsageError):
+class CommandLineError(UsageError):
     """The command line is not valid."""
 
     @classmethod
-    def of(cls, error: click.ClickException) -> UsageFault:
+    def of(cls, error: click.ClickException) -> CommandLineError:
         """Translate click's error, with the help that would explain it as the hint."""
         context = getattr(error, "ctx", None)
         hint = None if context is None else f"See `{context.command_path} --help`."

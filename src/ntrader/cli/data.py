@@ -47,7 +47,7 @@ def import_(
     timezone: str | None,
     as_json: bool,
 ) -> None:
-    """Import bars from a CSV or Parquet FILE.
+    r"""Import bars from a CSV or Parquet FILE.
 
     Columns may have any order and case: a time (date, Date, timestamp, Time, an epoch), open, high,
     low, close and volume. One bad line refuses the whole file.
@@ -128,7 +128,8 @@ def show(app: App, dataset: str, as_json: bool) -> None:
 
     details = app.call(lambda workspace: show_dataset(workspace, dataset))
     if as_json:
-        from ntrader.domain.documents import dataset_document, instant_text
+        from ntrader.domain.documents import dataset_document
+        from ntrader.domain.identity import instant_text
 
         gaps = details.gaps
         app.show_json(

@@ -58,7 +58,7 @@ def history(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    """List saved runs, newest first.
+    r"""List saved runs, newest first.
 
     \b
     ntrader history --strategy sma --sort sharpe_ratio --limit 5
@@ -82,9 +82,7 @@ def history(
     )
     order = RunOrder.parse(sort)
     cursor = None if after is None else Cursor.decode(after)
-    page = app.call(
-        lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor)
-    )
+    page = app.call(lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor))
     if as_json:
         from ntrader.domain.documents import history_document
 

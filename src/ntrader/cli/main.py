@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from ntrader.cli.app import App, UsageFault, report
+from ntrader.cli.app import App, CommandLineError, report
 
 # name: (module:attribute, short help), so that `--help` needs no command's module.
 _COMMANDS = {
@@ -61,9 +61,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.Abort:
-        return report(UsageFault("Aborted."), given)
+        return report(CommandLineError("Aborted."), given)
     except click.ClickException as error:
-        return report(UsageFault.of(error), given)
+        return report(CommandLineError.of(error), given)
     except BrokenPipeError:
         return _closed_pipe()
     except Exception as error:

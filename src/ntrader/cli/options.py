@@ -15,7 +15,7 @@ json_option = click.option(
 )
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType[datetime]):
     """An instant in ISO 8601; naive is UTC, and a bare date stands for its midnight."""
 
     name = "date"

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 @pass_app
 def run(
     app: App,
+    /,
     config: Path | None,
     parameters: tuple[str, ...],
     no_save: bool,
@@ -48,7 +49,7 @@ def run(
     as_json: bool,
     **options: Any,
 ) -> int:
-    """Run a backtest, show it and save it.
+    r"""Run a backtest, show it and save it.
 
     What is not said comes from CONFIG, a YAML file, and else from the defaults. Without data
     options the sample data are used.

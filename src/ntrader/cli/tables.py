@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -66,16 +66,15 @@ def run_heading(run: BacktestRun) -> RenderableType:
             f"fill at {config['fill'].replace('-', ' ')}",
         ]
     )
-    facts = _facts(
+    return _facts(
         ("Run", Text(str(run.run_id), style="cyan")),
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
         ("Data", plain_text(_data_line(run))),
-        ("Period", f"{run.start:%Y-%m-%d} to {run.end:%Y-%m-%d}"),
+        ("Period", f"{run.start:%Y-%m-%d} to {run_end(run):%Y-%m-%d}"),
         ("Capital", costs),
         ("Created", f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC, took {run.duration_seconds:.2f} s"),
     )
-    return facts
 
 
 def _data_line(run: BacktestRun) -> str:
@@ -88,7 +87,7 @@ def _data_line(run: BacktestRun) -> str:
 
 def metrics_table(metrics: PerformanceMetrics, currency: str) -> Table:
     """Show every metric, in two columns side by side."""
-    cells = [
+    cells: list[tuple[str, str | Text]] = [
         ("Total return", _signed(metrics.total_return, percent(metrics.total_return))),
         ("Final balance", money(metrics.final_balance, currency)),
         ("CAGR", percent(metrics.cagr)),
@@ -109,8 +108,9 @@ def metrics_table(metrics: PerformanceMetrics, currency: str) -> Table:
         ("Fees", money(metrics.total_fees, currency)),
     ]
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for justify in ("left", "right", "left", "right"):
-        table.add_column(justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for _ in range(2):
+        table.add_column(no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
     half = (len(cells) + 1) // 2
     for left, right in zip(cells[:half], cells[half:], strict=True):
         table.add_row(Text(left[0], "dim"), left[1], Text("   " + right[0], "dim"), right[1])
@@ -187,8 +187,10 @@ def dataset_facts(dataset: Dataset) -> Table:
         ("Dataset", Text(dataset.name, style="cyan")),
         ("Hash", dataset.content_hash),
         ("Instrument", f"{instrument.id} ({instrument.kind}, prices in {instrument.currency})"),
-        ("Precision", f"{instrument.price_precision} decimals of price, "
-         f"{instrument.size_precision} of size"),
+        (
+            "Precision",
+            f"{instrument.price_precision} decimals of price, {instrument.size_precision} of size",
+        ),
         ("Bars", f"{dataset.rows:,} of {dataset.timeframe}"),
         ("Range", f"{dataset.start:%Y-%m-%d %H:%M} to {dataset.end:%Y-%m-%d %H:%M} UTC"),
         ("Source", dataset.source),
@@ -264,6 +266,11 @@ def bounds(parameter: ParameterSpec) -> str:
 def facts_table(facts: Sequence[tuple[str, Any]]) -> Table:
     """Show named facts, one a line."""
     return _facts(*facts)
+
+
+def run_end(run: BacktestRun) -> datetime:
+    """Return the last moment of a run's period: `end` itself belongs to the next bar."""
+    return run.end - timedelta(seconds=1)
 
 
 def short_id(run: BacktestRun) -> str:

@@ -19,7 +19,11 @@ def canonical_json(value: Any) -> str:
         TypeError: a value is not JSON.
     """
     return json.dumps(
-        _canonical(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        _canonical(value),
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=False,
+        allow_nan=False,
     )
 
 

@@ -66,7 +66,9 @@ class RunOrder:
         """
         name, _, direction = text.partition(":")
         if name not in ORDERS:
-            raise UsageError(f"Runs cannot be sorted by {name!r}.", hint=f"One of {', '.join(ORDERS)}.")
+            raise UsageError(
+                f"Runs cannot be sorted by {name!r}.", hint=f"One of {', '.join(ORDERS)}."
+            )
         if direction not in ("", "asc", "desc"):
             raise UsageError(f"{direction!r} is not a direction.", hint="Use :asc or :desc.")
         return cls(name, direction == "asc")

@@ -9,7 +9,14 @@ from uuid import UUID
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset
-from ntrader.domain.results import BacktestFailure, EnhancedBacktestResult, EquityCurve, Fill, Outcome, PerformanceMetrics
+from ntrader.domain.results import (
+    BacktestFailure,
+    EnhancedBacktestResult,
+    EquityCurve,
+    Fill,
+    Outcome,
+    PerformanceMetrics,
+)
 
 
 class RunMode(StrEnum):
@@ -93,17 +100,18 @@ class BacktestRun:
         metadata = outcome.metadata
         config = metadata.snapshot.config
         stored: dict[str, Any] = {"environment": metadata.environment}
+        error: RunError | None = None
+        metrics: PerformanceMetrics | None = None
+        digest: str | None = None
         match outcome:
             case EnhancedBacktestResult():
-                status, error = RunStatus.SUCCESS, None
+                status = RunStatus.SUCCESS
                 metrics, digest = outcome.metrics, outcome.result_digest
                 if metrics.undefined:
                     stored["undefined_metrics"] = dict(metrics.undefined)
             case BacktestFailure():
-                status, error = RunStatus.FAILED, RunError(
-                    message=outcome.message, traceback=outcome.traceback
-                )
-                metrics, digest = None, None
+                status = RunStatus.FAILED
+                error = RunError(message=outcome.message, traceback=outcome.traceback)
                 stored["bars_done"] = outcome.bars_done
         return cls(
             id=0,

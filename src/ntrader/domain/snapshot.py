@@ -18,7 +18,7 @@ from pydantic import (
 from ntrader.domain.datasets import Instrument, InstrumentKind
 from ntrader.domain.identity import decimal_text, fingerprint, instant_text
 
-SNAPSHOT_VERSION = "1.0"
+SNAPSHOT_VERSION: Literal["1.0"] = "1.0"
 """The version of the snapshot's schema; a reader refuses one that it does not know."""
 
 type Money = Annotated[
@@ -97,7 +97,10 @@ class RunConfig(_Frozen):
     end: Instant
     initial_capital: Money
     equity_fraction: Annotated[
-        Decimal, Field(le=1, decimal_places=8), AfterValidator(_above_zero), PlainSerializer(decimal_text)
+        Decimal,
+        Field(le=1, decimal_places=8),
+        AfterValidator(_above_zero),
+        PlainSerializer(decimal_text),
     ]
     fee: Rate
     fill: FillMode

@@ -195,7 +195,8 @@ def _hold(steps: NDArray[np.float64], bars: NDArray[np.int64], length: int) -> N
 def _bars_counted_from(times: NDArray[np.int64], fills: Sequence[Fill]) -> NDArray[np.int64]:
     """Return the index of the first bar at whose close each fill counts, shape (fills,)."""
     after_close = np.array([fill.at_close for fill in fills], dtype=np.int64)
-    return np.minimum(_bars_of(times, fills) + after_close, times.size - 1)
+    bars: NDArray[np.int64] = np.minimum(_bars_of(times, fills) + after_close, times.size - 1)
+    return bars
 
 
 def _bars_of(times: NDArray[np.int64], fills: Sequence[Fill]) -> NDArray[np.int64]:

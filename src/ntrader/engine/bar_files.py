@@ -24,8 +24,6 @@ from ntrader.errors import InvalidDataError, UsageError
 
 _LEAST_PRICE_PRECISION = 2
 _SHOWN = 5
-# The engine takes volumes as float64, which is exact up to here.
-_EXACT_FLOAT = 2**53
 _COMMON = ("1m", "5m", "15m", "30m", "1h", "4h", "12h", "1d", "1w")
 
 
@@ -50,8 +48,8 @@ def read_bars(
     """Read a CSV or Parquet file of bars and check every value of it.
 
     Precisions are numbers of decimals. By default prices keep what the file has, 2 to 8; volumes
-    have 0 for an equity, 2 for FX and 8 for crypto (fewer where the volumes are so large that the
-    engine could not hold them exactly). `timezone` names the zone of times without an offset, by
+    have 0 for an equity, 2 for FX and 8 for crypto; both have fewer where the numbers are so large
+    that the engine could not hold them exactly. `timezone` names the zone of times without an offset, by
     default UTC. `now`, in nanoseconds since 1970, is the instant after which a bar lies in the
     future.
 
@@ -141,12 +139,8 @@ class _Reader:
     def scale(
         self, price_precision: int | None, size_precision: int | None, kind: InstrumentKind
     ) -> Bars:
-        prices = [self._numbers[role] for role in PRICES]
         if price_precision is None:
-            price_precision = max(
-                decimals.places(numbers, least=_LEAST_PRICE_PRECISION, most=MAX_PRECISION)
-                for numbers in prices
-            )
+            price_precision = self._price_precision()
         if size_precision is None:
             size_precision = self._size_precision(kind)
         scaled = {role: self._scale(role, price_precision) for role in PRICES}
@@ -171,13 +165,16 @@ class _Reader:
             size_precision=size_precision,
         )
 
+    def _price_precision(self) -> int:
+        columns = [self._numbers[role] for role in PRICES]
+        least, most = _LEAST_PRICE_PRECISION, MAX_PRECISION
+        places = max(decimals.places(numbers, least=least, most=most) for numbers in columns)
+        return min(decimals.fitting(numbers, places) for numbers in columns)
+
     def _size_precision(self, kind: InstrumentKind) -> int:
         precision = SIZE_PRECISIONS[kind]
-        if "volume" in self._numbers:
-            highest = pc.max(self._numbers["volume"]).as_py()
-            while precision > 0 and highest * 10**precision > _EXACT_FLOAT:
-                precision -= 1
-        return precision
+        volume = self._numbers.get("volume")
+        return precision if volume is None else decimals.fitting(volume, precision)
 
     def _scale(self, role: str, precision: int) -> tuple[Integers, int]:
         numbers = self._numbers[role]

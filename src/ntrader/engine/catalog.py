@@ -322,7 +322,7 @@ def _translated(content_hash: str) -> Iterator[None]:
     """Turn what a damaged file causes into one error."""
     try:
         yield
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+    except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise InvalidDataError(
             f"The stored data of dataset {content_hash[:12]} is damaged: {_first_line(error)}",
             hint=_REPAIR,

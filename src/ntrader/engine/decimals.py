@@ -11,8 +11,11 @@ import pyarrow.compute as pc
 
 from ntrader.engine.bars import Integers
 
-LARGEST = 10_000_000_000_000
-"""The engine's own limits for prices and quantities are 1.7 and 3.4 times this."""
+# The engine takes prices and quantities up to 1.7 and 3.4 times this; beyond, it aborts the process.
+_LARGEST = 10**13
+# The engine takes numbers as float64 and multiplies them by 10**precision: two roundings, which
+# together stay below a quarter of the last decimal up to here.
+_EXACT_FLOAT = 2**50
 
 # Arrow reads decimals wrongly, without an error, where digits or exponent exceed the type's width
 # (measured with pyarrow 26: `1e30` as decimal128(38, 18) is 18960114910927365649.47). So texts are
@@ -55,8 +58,16 @@ def places(numbers: pa.Array, *, least: int, most: int) -> int:
 
 
 def largest(precision: int) -> int:
-    """Return the largest whole number that can be held with `precision` decimals."""
-    return int(min(LARGEST, np.iinfo(np.int64).max // 10**precision))
+    """Return the largest whole number that the engine gets exactly with `precision` decimals."""
+    return min(_LARGEST, _EXACT_FLOAT // 10**precision)
+
+
+def fitting(numbers: pa.Array, precision: int) -> int:
+    """Return `precision`, or as many decimals less as the largest number needs to be held."""
+    highest = pc.max(numbers).as_py()
+    while precision > 0 and highest > largest(precision):
+        precision -= 1
+    return precision
 
 
 def too_large(numbers: pa.Array, precision: int) -> Integers:

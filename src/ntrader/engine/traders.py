@@ -36,7 +36,8 @@ def exact_fee(event: OrderFilled, rate: Decimal) -> Decimal:
     NautilusTrader rounds its own figure to the currency's cents; over hundreds of fills that moves
     the size of later entries.
     """
-    return event.last_px.as_decimal() * event.last_qty.as_decimal() * rate
+    fee: Decimal = event.last_px.as_decimal() * event.last_qty.as_decimal() * rate
+    return fee
 
 
 class LongFlatTrader(Strategy):

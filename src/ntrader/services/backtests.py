@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
-from ntrader.domain.results import BacktestFailure, BacktestMetadata, EnhancedBacktestResult
+from ntrader.domain.results import BacktestMetadata, EnhancedBacktestResult
 from ntrader.domain.runs import BacktestRun, RunDetails
 from ntrader.domain.snapshot import ConfigSnapshot, InstrumentConfig, RunConfig, StrategyConfig
 from ntrader.errors import NtraderError, UsageError
@@ -85,17 +85,16 @@ async def run_backtest(
         except NtraderError as error:
             # The user still gets the result; the caller tells that it is not saved.
             failure = error
-    found = isinstance(outcome, EnhancedBacktestResult)
     saved = save and failure is None
-    run_id = metadata.run_id
+    result = outcome if isinstance(outcome, EnhancedBacktestResult) else None
     return RunReport(
         details=RunDetails(
             run=BacktestRun.from_outcome(outcome, plan.dataset),
-            artifacts=await store.runs.artifacts(run_id) if saved else (),
-            fills=outcome.fills if isinstance(outcome, EnhancedBacktestResult) else (),
-            equity=outcome.equity if isinstance(outcome, EnhancedBacktestResult) else None,
+            artifacts=await store.runs.artifacts(metadata.run_id) if saved else (),
+            fills=() if result is None else result.fills,
+            equity=None if result is None else result.equity,
         ),
-        warnings=outcome.warnings if isinstance(outcome, EnhancedBacktestResult) else (),
+        warnings=() if result is None else result.warnings,
         duplicates=tuple(run.run_id for run in duplicates),
         saved=saved,
         save_error=failure,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -170,11 +171,9 @@ async def delete_dataset(workspace: Workspace, reference: str) -> Dataset:
     store = await workspace.store()
     dataset = await store.datasets.resolve(reference)
     await store.datasets.delete(dataset.id)
-    try:
+    # The files may be gone already, or never have been on this machine: then the row was all.
+    with suppress(NotFoundError):
         workspace.catalog.delete(dataset.content_hash)
-    except NotFoundError:
-        # The files were gone already (or never on this machine): the row was all there was.
-        pass
     return dataset
 
 
@@ -217,7 +216,9 @@ def _check_fit(dataset: Dataset, symbol: str | None, timeframe: str | None) -> N
 
 
 def _only_one(matching: Sequence[Dataset], symbol: str) -> Dataset:
-    kinds = {(found.name, found.instrument.id, str(found.timeframe)): found for found in matching[::-1]}
+    kinds = {
+        (found.name, found.instrument.id, str(found.timeframe)): found for found in matching[::-1]
+    }
     if len(kinds) > 1:
         choices = "; ".join(
             f"{found.name} ({found.content_hash[:8]}, {found.instrument.id} {found.timeframe})"

@@ -154,7 +154,7 @@ def snapshot_of(run: BacktestRun) -> ConfigSnapshot:
     """Return the snapshot that a run was saved with.
 
     Raises:
-        InvalidConfigError: another version of ntrader wrote it, in a form that this one cannot read.
+        InvalidConfigError: another version of ntrader wrote it, in a form that is not known here.
     """
     try:
         return ConfigSnapshot.model_validate(run.snapshot)

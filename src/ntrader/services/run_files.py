@@ -93,6 +93,4 @@ def _columns(
 
 def _rows(columns: Mapping[str, Any]) -> list[dict[str, Any]]:
     names = list(columns)
-    return [
-        dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)
-    ]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Self
 
 import asyncpg
-from sqlalchemy import Executable, NullPool, Row
+from sqlalchemy import Executable, Row
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
@@ -31,12 +31,9 @@ _SERVER_SETTINGS = {
     # configuration then takes seconds instead of milliseconds.
     "plan_cache_mode": "force_custom_plan",
 }
-_SERVICE_POOL: dict[str, Any] = {
-    "pool_size": 20,
-    "max_overflow": 10,
-    "pool_pre_ping": True,
-    "pool_recycle": 3600,
-}
+# A connection takes ten times as long to make as a query to answer: a command keeps its one.
+_COMMAND_POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 9}
+_SERVICE_POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 10, "pool_recycle": 3600}
 # Between the attempts to reach a server that can be revived: 6 seconds in all.
 _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.8)
 
@@ -64,7 +61,7 @@ class Database:
 
     Args:
         url: where it is; see `DatabaseUrl`.
-        pooled: keep connections, for a service. Without it each use connects anew.
+        pooled: keep as many connections as a service needs; a command keeps one.
         revive: makes a server of our own answer again; it is called in a thread between attempts.
     """
 
@@ -78,7 +75,8 @@ class Database:
             async_creator=self._connect,
             hide_parameters=True,
             json_serializer=partial(json.dumps, allow_nan=False, separators=(",", ":")),
-            **(_SERVICE_POOL if pooled else {"poolclass": NullPool}),
+            pool_pre_ping=True,
+            **(_SERVICE_POOL if pooled else _COMMAND_POOL),
         )
         # The same connections; a statement on its own needs no BEGIN and COMMIT around it.
         self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
@@ -96,7 +94,7 @@ class Database:
             await database.close()
 
     async def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the connections that are kept; the next use makes new ones."""
         await self._engine.dispose()
 
     @asynccontextmanager
@@ -200,17 +198,20 @@ def translated_errors() -> Iterator[None]:
     except (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _lost(error) from error
     except asyncpg.PostgresError as error:
-        raise _explained(error.sqlstate or "", error.args[0], error.constraint_name) from error
+        raise _explained(error) from error
 
 
 def _translated(error: DBAPIError) -> NtraderError:
     cause = error.orig.__cause__ if error.orig is not None else None
-    if error.connection_invalidated or not isinstance(cause, asyncpg.PostgresError):
+    if isinstance(cause, asyncpg.PostgresError):
+        return _explained(cause)
+    if error.connection_invalidated or isinstance(cause, asyncpg.InternalClientError):
         return _lost(cause or error)
-    return _explained(cause.sqlstate or "", cause.args[0], cause.constraint_name)
+    return DatabaseError(f"The database refused it: {cause or error.orig}.")
 
 
-def _explained(state: str, message: str, constraint: str | None) -> NtraderError:
+def _explained(error: asyncpg.PostgresError) -> NtraderError:
+    state, message = error.sqlstate or "", error.args[0]
     if state.startswith(_UNAVAILABLE):
         return DatabaseUnavailableError(
             f"The database cannot be reached: {message}.", hint=_hint(state)

@@ -1,7 +1,7 @@
 """Between rows and the domain's values."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -152,13 +152,13 @@ def artifact_from(row: Row[Any]) -> Artifact:
     return Artifact(**row._mapping)
 
 
-def event_values(run_id: UUID, event: Event) -> dict[str, Any]:
-    """Return the columns of an event."""
+def event_columns(run_id: UUID, events: Sequence[Event]) -> dict[str, Any]:
+    """Return the columns of a run's events, each as a list."""
     return {
         "run_id": run_id,
-        "event_type": event.type.value,
-        "timestamp": event.timestamp,
-        "payload": _json(event.payload),
+        "event_types": [event.type.value for event in events],
+        "timestamps": [event.timestamp for event in events],
+        "payloads": [_json(event.payload) for event in events],
     }
 
 

@@ -37,7 +37,7 @@ class LongFlatStrategy[P: StrategyParameters]:
 
     Attributes:
         version: Semantic version of the rules; change it when the rules change.
-        type: The strategy's family, such as `trend_following`.
+        strategy_type: The strategy's family, such as `trend_following`.
         Parameters: The model that declares the parameters with bounds and defaults.
         parameters: The values of this run.
         is_long: Whether the last decision was to enter.
@@ -46,7 +46,7 @@ class LongFlatStrategy[P: StrategyParameters]:
     name: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     version: ClassVar[str] = "1.0.0"
-    type: ClassVar[str] = "custom"
+    strategy_type: ClassVar[str] = "custom"
     Parameters: ClassVar[type[StrategyParameters]] = StrategyParameters
 
     parameters: P

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a strategy's code is: `path` names it, `sha256` pins it, `is_file` for a user's file."""
+    """Where a strategy's code is: `path` names it, `sha256` pins it, `is_file` for a user's."""
 
     path: str
     sha256: str
@@ -56,7 +56,7 @@ class DeclaredStrategy(StrategyDefinition):
             name=name or cls.name or cls.__name__,
             aliases=cls.aliases,
             version=version_of(cls, source),
-            type=str(cls.type),
+            type=str(cls.strategy_type),
             description=description_of(cls),
             path=source.path,
             source_hash=source.sha256,
@@ -73,7 +73,8 @@ class DeclaredStrategy(StrategyDefinition):
                 for fault in error.errors(include_url=False)
             ]
             raise parameter_error(self.spec, faults) from error
-        return checked.model_dump(mode="json")
+        complete: Parameters = checked.model_dump(mode="json")
+        return complete
 
     def trader(self, parameters: Parameters, setup: MarketSetup) -> Strategy:
         """Wrap the strategy in the trader that sizes and sends its orders."""

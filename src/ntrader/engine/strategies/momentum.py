@@ -30,7 +30,7 @@ class Momentum(LongFlatStrategy[MomentumParameters]):
     name = "momentum"
     aliases = ("momentum_strategy",)
     version = "1.0.0"
-    type = StrategyType.MOMENTUM
+    strategy_type = StrategyType.MOMENTUM
     Parameters = MomentumParameters
 
     def prepare(self) -> None:

@@ -51,7 +51,7 @@ class NativeStrategy(StrategyDefinition):
             name=name or cls.__name__,
             aliases=(),
             version=version_of(cls, source),
-            type=str(getattr(cls, "type", "custom")),
+            type=str(getattr(cls, "strategy_type", "custom")),
             description=description_of(cls),
             path=source.path,
             source_hash=source.sha256,
@@ -104,7 +104,9 @@ class NativeStrategy(StrategyDefinition):
 def _config_class_of(cls: type[Strategy]) -> type[StrategyConfig]:
     hints = typing.get_type_hints(cls.__init__)
     found = [
-        hint for hint in hints.values() if isinstance(hint, type) and issubclass(hint, StrategyConfig)
+        hint
+        for hint in hints.values()
+        if isinstance(hint, type) and issubclass(hint, StrategyConfig)
     ]
     if not found:
         raise InvalidConfigError(

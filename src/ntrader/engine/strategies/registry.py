@@ -29,7 +29,8 @@ _BUILT_IN = (
 def find_strategy(reference: str) -> StrategyDefinition:
     """Return the strategy that `reference` names.
 
-    It is a registered name or alias (case, `-` and spaces do not matter), or `path/to/file.py:Class`.
+    It is a registered name or alias (case, `-` and spaces do not matter), or
+    `path/to/file.py:Class`.
 
     Raises:
         NotFoundError: there is no such name, file or class.
@@ -129,7 +130,8 @@ def _execute(path: Path, content: bytes, name: str) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        exec(compile(content, path, "exec"), vars(module))
+        # The user named this file to have it run.
+        exec(compile(content, path, "exec"), vars(module))  # noqa: S102
     except Exception as error:
         del sys.modules[name]
         where = _line_in(path, error)
@@ -166,5 +168,6 @@ def _define(cls: type[Any], source: Source, *, name: str | None = None) -> Strat
         return NativeStrategy(cls, source, name=name)
     raise InvalidConfigError(
         f"{cls.__name__} is not a strategy.",
-        hint="Derive it from ntrader.engine.strategies.LongFlatStrategy or from NautilusTrader's Strategy.",
+        hint="Derive it from ntrader.engine.strategies.LongFlatStrategy, "
+        "or from NautilusTrader's Strategy.",
     )

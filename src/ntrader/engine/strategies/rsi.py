@@ -69,7 +69,7 @@ class RsiMeanReversion(LongFlatStrategy[RsiParameters]):
     name = "rsi"
     aliases = ("rsi_mean_reversion",)
     version = "1.0.0"
-    type = StrategyType.MEAN_REVERSION
+    strategy_type = StrategyType.MEAN_REVERSION
     Parameters = RsiParameters
 
     def prepare(self) -> None:

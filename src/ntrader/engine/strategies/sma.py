@@ -53,7 +53,7 @@ class SmaCrossover(LongFlatStrategy[SmaParameters]):
     name = "sma"
     aliases = ("sma_crossover",)
     version = "1.0.0"
-    type = StrategyType.TREND_FOLLOWING
+    strategy_type = StrategyType.TREND_FOLLOWING
     Parameters = SmaParameters
 
     def prepare(self) -> None:

@@ -25,6 +25,7 @@ DATABASE = "ntrader"
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 30.0
+_ATTEMPTS = 3
 _POLL_SECONDS = 0.002
 _LOG_BYTES = 1_000_000
 _LOG_LINES = 8
@@ -70,7 +71,6 @@ def _reap() -> None:
 class _State(Enum):
     FREE = auto()
     READY = auto()
-    BUSY = auto()
 
 
 class Cluster:
@@ -93,7 +93,7 @@ class Cluster:
         lines = self._pid_file()
         if len(lines) < 8 or lines[7].strip() != "ready":
             return None
-        with contextlib.suppress(OSError), self._connect(lines):
+        with contextlib.suppress(OSError), self._connect(lines[3]):
             return int(lines[0])
         return None
 
@@ -105,22 +105,28 @@ class Cluster:
         Raises:
             DatabaseUnavailableError: it does not start; the message has the end of its log.
         """
-        with FileLock(self.layout.server_lock) as guard:
-            match self._settle(guard):
-                case _State.READY:
+        for _ in range(_ATTEMPTS):
+            with FileLock(self.layout.server_lock) as guard:
+                if self._settle(guard) is _State.READY:
                     return
-                case _State.BUSY:
-                    raise DatabaseUnavailableError(
-                        "A database server from before is still busy, starting or ending.",
-                        hint=f"Try again later; its log is {self.layout.log}.",
-                    )
-            self._clear_away()
-            if not self.layout.data.exists():
-                self._initialise(programs, guard)
-            self._refuse_other_major(programs)
-            position = self._open_log()
-            process = self._spawn(programs, guard)
-        self._wait_until_ready(process, position)
+                self._clear_away()
+                if not self.layout.data.exists():
+                    self._initialise(programs, guard)
+                self._refuse_other_major(programs)
+                position = self._open_log()
+                process = self._spawn(programs, guard)
+            if self._becomes_ready(process):
+                return
+            # Killed from outside, perhaps for want of memory: worth another attempt.
+            if process.returncode != -signal.SIGKILL:
+                break
+        what = "is not ready yet" if process.returncode is None else "stopped at once"
+        raise DatabaseUnavailableError(
+            "\n".join(
+                [f"The database server {what}. The end of its log:", *self._log_from(position)]
+            ),
+            hint=f"Its whole log is {self.layout.log}. DATABASE_URL can name another server.",
+        )
 
     def stop(self) -> bool:
         """Stop the server; return whether none of its processes is left.
@@ -130,9 +136,8 @@ class Cluster:
         with FileLock(self.layout.server_lock) as guard:
             if self._settle(guard) is _State.FREE:
                 return True
-            lines = self._pid_file()
             pid = self.ready_pid()
-            if pid is None or self._peer(lines) not in (None, pid):
+            if pid is None or self._peer() not in (None, pid):
                 # In another container its pid means something else, or nothing, to us.
                 return False
             with contextlib.suppress(ProcessLookupError):
@@ -174,8 +179,11 @@ class Cluster:
         """Wait until a server is ready, or until none is left and `guard` holds its lock.
 
         There is something to wait for where whoever started or stopped the server was killed.
+
+        Raises:
+            DatabaseUnavailableError: neither comes about.
         """
-        state = _State.BUSY
+        state: _State | None = None
 
         def settled() -> bool:
             nonlocal state
@@ -183,9 +191,14 @@ class Cluster:
                 state = _State.READY
             elif guard.try_lock():
                 state = _State.FREE
-            return state is not _State.BUSY
+            return state is not None
 
         _poll(settled, _START_SECONDS)
+        if state is None:
+            raise DatabaseUnavailableError(
+                "A database server from before is still busy, starting or ending.",
+                hint=f"Try again later; its log is {self.layout.log}.",
+            )
         return state
 
     def _clear_away(self) -> None:
@@ -286,21 +299,16 @@ class Cluster:
             **self._settings,
         }
 
-    def _wait_until_ready(self, process: _Postmaster, position: int) -> None:
+    def _becomes_ready(self, process: _Postmaster) -> bool:
         def settled() -> bool:
-            return self.ready_pid() is not None or process.poll() is not None
+            return process.poll() is not None or self.ready_pid() is not None
 
-        settled_in_time = _poll(settled, _START_SECONDS)
-        if process.poll() is None and settled_in_time:
-            return
-        what = "stopped at once" if settled_in_time else "is not ready yet"
+        return _poll(settled, _START_SECONDS) and process.returncode is None
+
+    def _log_from(self, position: int) -> list[str]:
         with self.layout.log.open("rb") as log:
             log.seek(position)
-            lines = log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
-        raise DatabaseUnavailableError(
-            "\n".join([f"The database server {what}. The end of its log:", *lines]),
-            hint=f"Its whole log is {self.layout.log}. DATABASE_URL can name another server.",
-        )
+            return log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
 
     def _open_log(self) -> int:
         """Create or rotate the log; return where the next start's lines begin."""
@@ -319,22 +327,23 @@ class Cluster:
         except FileNotFoundError:
             return []
 
-    def _connect(self, pid_file: list[str]) -> socket.socket:
+    def _connect(self, port: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             # A stopped server's queue may be full: that is no reason to wait for ever.
             connection.settimeout(1.0)
-            connection.connect(str(self.layout.sockets / f".s.PGSQL.{pid_file[3]}"))
+            connection.connect(str(self.layout.sockets / f".s.PGSQL.{port}"))
         except OSError:
             connection.close()
             raise
         return connection
 
-    def _peer(self, pid_file: list[str]) -> int | None:
+    def _peer(self) -> int | None:
         """Return the pid that listens on the socket, as we see it, or None if it is not known."""
         if sys.platform != "linux":
             return None
-        with contextlib.suppress(OSError), self._connect(pid_file) as connection:
+        port = self._pid_file()[3]
+        with contextlib.suppress(OSError), self._connect(port) as connection:
             size = struct.calcsize("3i")
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
             return int(struct.unpack("3i", credentials)[0])

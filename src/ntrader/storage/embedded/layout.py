@@ -77,7 +77,7 @@ class Layout:
         if len(socket) <= _LONGEST_SOCKET and b"," not in socket:
             return directory
         # Not tempfile.gettempdir(): every process must come to the same answer.
-        return Path("/tmp") / f"ntrader-{self.account.uid}-{_digest(self.base)}"
+        return Path("/tmp") / f"ntrader-{self.account.uid}-{_digest(self.base)}"  # noqa: S108
 
 
 def locate(home: Path) -> Layout:
@@ -117,7 +117,7 @@ def network_file_system(path: Path, mounts: str | None = None) -> str | None:
     path = path.resolve()
     depth, found = -1, ""
     for line in mounts.splitlines():
-        # "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw"
+        # Such as "36 35 98:0 /root /mount/point rw,noatime master:1 - ext4 /dev/sda1 rw".
         place, _, description = line.partition(" - ")
         point = Path(place.split()[4].replace("\\040", " "))
         # The last of several mounts at one place covers the others.
