@@ -7,7 +7,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -81,7 +81,7 @@ def bar_file(catalog: Catalog, digest: str) -> Path:
 )
 def test_every_integer_survives_the_store(catalog: Catalog, rows: list[tuple[int, ...]]) -> None:
     columns = np.array(rows, dtype=np.int64).T
-    bars = Bars(minutes(len(rows)).times, *columns, price_precision=2, size_precision=0)
+    bars = replace(minutes(len(rows)), **dict(zip(COLUMNS[1:], columns, strict=True)))
 
     digest = catalog.write(bars, IBM, MINUTE)
 
@@ -155,10 +155,8 @@ def test_the_engine_gets_the_exact_values(precision: int, data: st.DataObject) -
     """Up to the largest number that an import takes."""
     most = decimals.largest(precision) * 10**precision
     value = data.draw(st.integers(1, most))
-    column = np.array([value])
-    bars = Bars(
-        minutes(1).times, *[column] * 5, price_precision=precision, size_precision=precision
-    )
+    columns = dict.fromkeys(COLUMNS[1:], np.array([value]))
+    bars = replace(minutes(1), price_precision=precision, size_precision=precision, **columns)
 
     (bar,) = to_engine_bars(bars, IBM, MINUTE)
 
@@ -189,10 +187,11 @@ def test_the_hash_is_that_of_the_values_not_of_the_file(catalog: Catalog, tmp_pa
     turned = "Volume;Close;Low;High;Open;Date\n50;11.00;9;12;10.10;20200102\n5;11;9;12;11;20200103"
     table = pa.table(
         {
-            "Date": pa.chunked_array(
-                [[datetime(2020, 1, 2)], [datetime(2020, 1, 3)]], pa.timestamp("ms")
-            ),
-            **{"open": [10.1, 11.0], "high": [12, 12], "low": [9, 9], "close": [11, 11]},
+            "Date": pa.chunked_array([[date(2020, 1, 2)], [date(2020, 1, 3)]]),
+            "open": [10.1, 11.0],
+            "high": [12, 12],
+            "low": [9, 9],
+            "close": [11, 11],
             "volume": [50, 5],
         }
     )

@@ -136,7 +136,8 @@ def servers_of(home: Path) -> list[int]:
     columns = ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="]
     table = subprocess.run(columns, capture_output=True, text=True).stdout
     wanted = f"-D {home / 'postgres' / 'data'} "
-    parents = dict(map(int, line.split()[:2]) for line in table.splitlines() if wanted in line)
+    found = [line.split()[:2] for line in table.splitlines() if wanted in line]
+    parents = {int(pid): int(parent) for pid, parent in found}
     # A server's child looks like it until it has named itself.
     return [pid for pid, parent in parents.items() if parent not in parents]
 

@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -144,8 +145,8 @@ def parquet(times: pa.Array, name: str = "date") -> pa.Table:
 @pytest.mark.parametrize(
     "times",
     [
-        pa.array([datetime(2020, 1, 2), datetime(2020, 1, 3)], pa.timestamp("us")),
-        pa.array([datetime(2020, 1, 2), datetime(2020, 1, 3)], pa.timestamp("s", "UTC")),
+        pa.array([date(2020, 1, 2), date(2020, 1, 3)]).cast(pa.timestamp("us")),
+        pa.array([1_577_923_200, 1_578_009_600]).cast(pa.timestamp("s", "UTC")),
         pa.array(
             [datetime(2020, 1, 2, 5, tzinfo=UTC), datetime(2020, 1, 3, 5, tzinfo=UTC)],
             pa.timestamp("ns", "America/New_York"),
@@ -253,27 +254,31 @@ def test_a_clock_time_that_is_not_one_instant_is_refused(
     assert f"{told} in America/New_York" in error.message
 
 
-@given(
-    st.lists(st.integers(1_262_304_000 // 900, 1_577_836_800 // 900), min_size=2, unique=True).map(
-        sorted
-    )
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("America/New_York", date(2019, 3, 10)),
+        ("America/New_York", date(2019, 11, 3)),
+        ("Europe/Berlin", date(2020, 3, 29)),
+        ("Europe/Berlin", date(2020, 10, 25)),
+        ("Australia/Lord_Howe", date(2019, 4, 7)),
+        ("Australia/Lord_Howe", date(2019, 10, 6)),
+        ("Asia/Kolkata", date(2019, 10, 6)),
+    ],
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-def test_local_and_offset_times_mean_the_same_instants(read: Read, quarters: list[int]) -> None:
-    """As far as the file's order tells which pass of a repeated hour is meant."""
-    from zoneinfo import ZoneInfo
+def test_times_by_the_clock_and_with_offset_mean_the_same_instants(
+    read: Read, zone: str, day: date
+) -> None:
+    """Around the day on which the clock is changed, a bar every five minutes."""
+    noon = int(datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp())
+    instants = range(noon - 2 * 86_400, noon + 2 * 86_400, 300)
+    clocks = [datetime.fromtimestamp(seconds, ZoneInfo(zone)) for seconds in instants]
 
-    zone = ZoneInfo("America/New_York")
-    clocks = [datetime.fromtimestamp(quarter * 900, zone) for quarter in quarters]
-    with_offset = read(at(*(clock.isoformat() for clock in clocks)), "15m")
-    assert with_offset.bars.times.tolist() == [quarter * 900 * 10**9 for quarter in quarters]
-    try:
-        local = read(at(*(f"{clock:%Y-%m-%d %H:%M}" for clock in clocks)), "15m", timezone=zone.key)
-    except InvalidDataError as error:
-        assert "exists twice" in error.message
-    else:
-        unclear = [clock.fold for clock in clocks]
-        assert any(unclear) or local.bars.times.tolist() == with_offset.bars.times.tolist()
+    with_offset = read(at(*(clock.isoformat() for clock in clocks)), "5m")
+    by_clock = read(at(*(f"{clock:%Y-%m-%d %H:%M}" for clock in clocks)), "5m", timezone=zone)
+
+    assert with_offset.bars.times.tolist() == [seconds * 10**9 for seconds in instants]
+    assert by_clock.bars.times.tolist() == with_offset.bars.times.tolist()
 
 
 def test_a_zone_that_does_not_exist_is_a_wrong_use(read: Read) -> None:

@@ -97,12 +97,16 @@ def test_content_hash_changes_with_any_single_value(column: str, row: int, by: i
 
 
 @pytest.mark.parametrize(
-    "changes",
-    [{"symbol": "GOOG"}, {"venue": "NASDAQ"}, {"currency": "EUR"}, {"price_precision": 3}],
-    ids=str,
+    "other",
+    [
+        replace(IBM, symbol="GOOG"),
+        replace(IBM, venue="NASDAQ"),
+        replace(IBM, currency="EUR"),
+        replace(IBM, price_precision=3),
+    ],
 )
-def test_content_hash_says_what_the_bars_are_of(week: Bars, changes: dict[str, object]) -> None:
-    assert content_hash(week, replace(IBM, **changes), DAY) != content_hash(week, IBM, DAY)
+def test_content_hash_says_what_the_bars_are_of(week: Bars, other: Instrument) -> None:
+    assert content_hash(week, other, DAY) != content_hash(week, IBM, DAY)
 
 
 def test_content_hash_says_how_long_the_bars_are(week: Bars) -> None:
@@ -133,7 +137,7 @@ def test_bars_close_one_timeframe_after_their_label() -> None:
     assert instant(int(bars.close_times(HOUR)[0])) == datetime(2023, 1, 2, 1, tzinfo=UTC)
 
 
-@given(st.datetimes(datetime(1900, 1, 1), datetime(2261, 1, 1), timezones=st.just(UTC)))
+@given(st.datetimes(timezones=st.just(UTC)))
 def test_instants_survive_the_way_through_nanoseconds(value: datetime) -> None:
     assert instant(nanoseconds(value)) == value
 

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_the_currency_takes_apart_a_pair_that_is_not_known() -> None:
     ],
 )
 def test_what_is_not_an_instrument_is_refused(
-    symbol: str, venue: str, kind: InstrumentKind, options: dict[str, object], told: str
+    symbol: str, venue: str, kind: InstrumentKind, options: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
         parse_instrument(symbol, venue, kind, **{"price_precision": 2, **options})

@@ -49,9 +49,9 @@ def read_bars(
 
     Precisions are numbers of decimals. By default prices keep what the file has, 2 to 8; volumes
     have 0 for an equity, 2 for FX and 8 for crypto; both have fewer where the numbers are so large
-    that the engine could not hold them exactly. `timezone` names the zone of times without an offset, by
-    default UTC. `now`, in nanoseconds since 1970, is the instant after which a bar lies in the
-    future.
+    that the engine could not hold them exactly. `timezone` names the zone of times without an
+    offset, by default UTC. `now`, in nanoseconds since 1970, is the instant after which a bar lies
+    in the future.
 
     Raises:
         NotFoundError: there is no such file.

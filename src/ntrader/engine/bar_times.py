@@ -16,7 +16,7 @@ _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 # Offsets from UTC change at multiples of this on every clock since 1970.
 _QUARTER = 900 * _SECOND
-_EPOCH = datetime(1970, 1, 1)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - what clocks show has no zone
 
 _NO_DATE = "is no time between 1970 and 2262"
 _EPOCH_NUMBER = r"^\d{9,19}(\.0*)?$"

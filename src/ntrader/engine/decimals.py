@@ -11,7 +11,8 @@ import pyarrow.compute as pc
 
 from ntrader.engine.bars import Integers
 
-# The engine takes prices and quantities up to 1.7 and 3.4 times this; beyond, it aborts the process.
+# The engine takes prices and quantities up to 1.7 and 3.4 times this; beyond, it can abort the
+# process.
 _LARGEST = 10**13
 # The engine takes numbers as float64 and multiplies them by 10**precision: two roundings, which
 # together stay below a quarter of the last decimal up to here.
@@ -59,7 +60,7 @@ def places(numbers: pa.Array, *, least: int, most: int) -> int:
 
 def largest(precision: int) -> int:
     """Return the largest whole number that the engine gets exactly with `precision` decimals."""
-    return min(_LARGEST, _EXACT_FLOAT // 10**precision)
+    return min(_LARGEST, _EXACT_FLOAT // int(10**precision))
 
 
 def fitting(numbers: pa.Array, precision: int) -> int:

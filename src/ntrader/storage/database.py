@@ -70,16 +70,18 @@ class Database:
     ) -> None:
         self.url = DatabaseUrl.parse(url)
         self._revive = revive
-        self._engine: AsyncEngine = create_async_engine(
+        # A statement on its own needs no BEGIN and COMMIT around it.
+        self._reading: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
+            isolation_level="AUTOCOMMIT",
             async_creator=self._connect,
             hide_parameters=True,
             json_serializer=partial(json.dumps, allow_nan=False, separators=(",", ":")),
             pool_pre_ping=True,
             **(_SERVICE_POOL if pooled else _COMMAND_POOL),
         )
-        # The same connections; a statement on its own needs no BEGIN and COMMIT around it.
-        self._single = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        # The same connections, in transactions.
+        self._writing = self._reading.execution_options(isolation_level="READ COMMITTED")
 
     @classmethod
     @asynccontextmanager
@@ -95,7 +97,7 @@ class Database:
 
     async def close(self) -> None:
         """Close the connections that are kept; the next use makes new ones."""
-        await self._engine.dispose()
+        await self._reading.dispose()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -117,7 +119,7 @@ class Database:
 
         async def attempt() -> T:
             with translated_errors():
-                async with self._engine.begin() as connection:
+                async with self._writing.begin() as connection:
                     return await work(connection)
 
         return await self._persistently(attempt)
@@ -127,14 +129,14 @@ class Database:
 
         async def attempt() -> Sequence[Row[Any]]:
             with translated_errors():
-                async with self._single.connect() as connection:
+                async with self._reading.connect() as connection:
                     return (await connection.execute(statement)).all()
 
         return await self._persistently(attempt)
 
     async def _checked_out(self) -> AsyncConnection:
         with translated_errors():
-            return await self._engine.connect()
+            return await self._writing.connect()
 
     async def _persistently[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
         if self._revive is not None:

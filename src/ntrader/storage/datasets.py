@@ -13,7 +13,7 @@ from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
-from ntrader.storage.tables import DatasetRow, RunRow
+from ntrader.storage.tables import datasets_table, runs_table
 
 _LIST = "`ntrader data list` lists the datasets."
 _HASH_PREFIX = re.compile(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
@@ -31,14 +31,14 @@ class DatasetRepository:
 
         async def save(connection: AsyncConnection) -> Dataset:
             statement = (
-                insert(DatasetRow.__table__)
+                insert(datasets_table)
                 .values(values)
                 .on_conflict_do_nothing(index_elements=["content_hash"])
-                .returning(*DatasetRow.__table__.columns)
+                .returning(*datasets_table.columns)
             )
             row = (await connection.execute(statement)).one_or_none()
             if row is None:
-                same = _datasets().where(DatasetRow.content_hash == dataset.content_hash)
+                same = _datasets().where(datasets_table.c.content_hash == dataset.content_hash)
                 row = (await connection.execute(same)).one()
             return rows.dataset_from(row)
 
@@ -57,12 +57,12 @@ class DatasetRepository:
 
     async def find(self, dataset_id: UUID) -> Dataset | None:
         """Return the dataset, or None."""
-        found = await self._fetch(_datasets().where(DatasetRow.id == dataset_id))
+        found = await self._fetch(_datasets().where(datasets_table.c.id == dataset_id))
         return found[0] if found else None
 
     async def find_by_hash(self, content_hash: str) -> Dataset | None:
         """Return the dataset with this content, or None."""
-        found = await self._fetch(_datasets().where(DatasetRow.content_hash == content_hash))
+        found = await self._fetch(_datasets().where(datasets_table.c.content_hash == content_hash))
         return found[0] if found else None
 
     async def resolve(self, reference: str) -> Dataset:
@@ -78,13 +78,15 @@ class DatasetRepository:
         reference = reference.strip()
         prefix = parse_prefix(reference)
         if prefix is not None and prefix.is_whole:
-            found = await self._fetch(_datasets().where(DatasetRow.id == prefix.first))
+            found = await self._fetch(_datasets().where(datasets_table.c.id == prefix.first))
             if found:
                 return found[0]
-        found = await self._fetch(_datasets().where(DatasetRow.name == reference).limit(1))
+        found = await self._fetch(_datasets().where(datasets_table.c.name == reference).limit(1))
         if not found and _HASH_PREFIX.fullmatch(reference.lower()):
             found = await self._fetch(
-                _datasets().where(DatasetRow.content_hash.startswith(reference.lower())).limit(11)
+                _datasets()
+                .where(datasets_table.c.content_hash.startswith(reference.lower()))
+                .limit(11)
             )
         if not found:
             raise NotFoundError(f"There is no dataset {reference!r}.", hint=_LIST)
@@ -100,11 +102,11 @@ class DatasetRepository:
         self, symbol: str, timeframe: str | None = None, venue: str | None = None
     ) -> tuple[Dataset, ...]:
         """Return the datasets of a symbol, the newest first."""
-        statement = _datasets().where(DatasetRow.symbols.contains([symbol]))
+        statement = _datasets().where(datasets_table.c.symbols.contains([symbol]))
         if timeframe is not None:
-            statement = statement.where(func.lower(DatasetRow.timeframe) == timeframe.lower())
+            statement = statement.where(func.lower(datasets_table.c.timeframe) == timeframe.lower())
         if venue is not None:
-            statement = statement.where(DatasetRow.instrument["venue"].astext == venue)
+            statement = statement.where(datasets_table.c.instrument["venue"].astext == venue)
         return await self._fetch(statement)
 
     async def all(self) -> tuple[Dataset, ...]:
@@ -113,7 +115,7 @@ class DatasetRepository:
 
     async def run_count(self, dataset_id: UUID) -> int:
         """Return how many runs used the dataset."""
-        statement = select(func.count()).where(RunRow.dataset_id == dataset_id)
+        statement = select(func.count()).where(runs_table.c.dataset_id == dataset_id)
         count: int = (await self._database.fetch(statement))[0][0]
         return count
 
@@ -126,7 +128,7 @@ class DatasetRepository:
         """
 
         async def remove(connection: AsyncConnection) -> bool:
-            statement = delete(DatasetRow).where(DatasetRow.id == dataset_id)
+            statement = delete(datasets_table).where(datasets_table.c.id == dataset_id)
             return (await connection.execute(statement)).rowcount > 0
 
         try:
@@ -147,5 +149,5 @@ class DatasetRepository:
 
 
 def _datasets() -> Select[Any]:
-    newest_first = (DatasetRow.created_at.desc(), DatasetRow.id)
-    return select(*DatasetRow.__table__.columns).order_by(*newest_first)
+    newest_first = (datasets_table.c.created_at.desc(), datasets_table.c.id)
+    return select(*datasets_table.columns).order_by(*newest_first)

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Select,
+    Table,
     UnaryExpression,
     and_,
     func,
@@ -21,16 +22,14 @@ from sqlalchemy import (
     tuple_,
     union_all,
 )
-from sqlalchemy.orm import InstrumentedAttribute
 
 from ntrader.domain.queries import CREATED_AT, Cursor, RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.errors import CursorMismatchError
 from ntrader.storage.rows import order_value, runs_with_details
-from ntrader.storage.tables import MetricsRow, RunRow
+from ntrader.storage.tables import metrics_table, runs_table
 
 type Condition = ColumnElement[bool]
-type Filterable = type[RunRow] | type[MetricsRow]
 
 
 def page_statement(
@@ -54,30 +53,30 @@ def page_statement(
 def count_statement(where: RunFilter, *, cap: int) -> Select[Any]:
     """Return the query that counts the runs, but never more than one beyond `cap`."""
     some: Select[Any] = (
-        select(literal_column("1")).select_from(RunRow).where(*conditions(where)).limit(cap + 1)
+        select(literal_column("1")).select_from(runs_table).where(*conditions(where)).limit(cap + 1)
     )
     return select(func.count()).select_from(some.subquery())
 
 
 def conditions(where: RunFilter) -> list[Condition]:
     """Return what must hold of a run."""
-    found = [*_shared_conditions(where, RunRow), *_run_conditions(where)]
+    found = [*_shared_conditions(where, runs_table), *_run_conditions(where)]
     if where.status is not None:
-        found.append(RunRow.execution_status == where.status)
+        found.append(runs_table.c.execution_status == where.status)
     return found
 
 
-def _shared_conditions(where: RunFilter, table: Filterable) -> list[Condition]:
+def _shared_conditions(where: RunFilter, table: Table) -> list[Condition]:
     """Return the conditions on columns that metrics have a copy of."""
     found: list[Condition] = []
     if where.strategy is not None:
-        found.append(table.strategy_name == where.strategy)
+        found.append(table.c.strategy_name == where.strategy)
     if where.symbol is not None:
-        found.append(table.instrument_symbol == where.symbol)
+        found.append(table.c.instrument_symbol == where.symbol)
     if where.since is not None:
-        found.append(table.created_at >= where.since)
+        found.append(table.c.created_at >= where.since)
     if where.until is not None:
-        found.append(table.created_at < where.until)
+        found.append(table.c.created_at < where.until)
     return found
 
 
@@ -85,31 +84,31 @@ def _run_conditions(where: RunFilter) -> list[Condition]:
     """Return the conditions that only the run itself answers."""
     found: list[Condition] = []
     if where.strategy_type is not None:
-        found.append(RunRow.strategy_type == where.strategy_type)
+        found.append(runs_table.c.strategy_type == where.strategy_type)
     if where.timeframe is not None:
-        found.append(RunRow.timeframe == where.timeframe)
+        found.append(runs_table.c.timeframe == where.timeframe)
     if where.fingerprint is not None:
-        found.append(RunRow.fingerprint == where.fingerprint)
+        found.append(runs_table.c.fingerprint == where.fingerprint)
     if where.parameters:
         wanted = {"config": {"strategy": {"parameters": dict(where.parameters)}}}
-        found.append(RunRow.config_snapshot.contains(wanted))
+        found.append(runs_table.c.config_snapshot.contains(wanted))
     return found
 
 
 def _page_by_creation(
     where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
 ) -> Select[Any]:
-    created_at = RunRow.created_at
+    created_at = runs_table.c.created_at
     statement = (
         runs_with_details()
         .add_columns(created_at.label("order_value"))
         .where(*conditions(where))
-        .order_by(_directed(created_at, order), RunRow.id.desc())
+        .order_by(_directed(created_at, order), runs_table.c.id.desc())
         .limit(limit)
     )
     if after is None:
         return statement
-    return statement.where(_beyond(created_at, RunRow.id, order, after))
+    return statement.where(_beyond(created_at, runs_table.c.id, order, after))
 
 
 def _page_by_metric(
@@ -126,22 +125,22 @@ def _page_by_metric(
     return (
         runs_with_details()
         .add_columns(picked.c.order_value)
-        .join(picked, picked.c.id == RunRow.id)
+        .join(picked, picked.c.id == runs_table.c.id)
         .order_by(_directed(picked.c.order_value, order).nulls_last(), picked.c.id.desc())
     )
 
 
 def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[Select[Any]]:
     """Give the parts of a list that lie after the cursor, each in the list's order."""
-    metric: InstrumentedAttribute[Any] = getattr(MetricsRow, order.by)
-    run = MetricsRow.backtest_run_id
+    metric: ColumnElement[Any] = metrics_table.c[order.by]
+    run = metrics_table.c.backtest_run_id
     among_undefined = after is not None and after.value is None
     if where.status is not RunStatus.FAILED:
         successful = select(run.label("id"), metric.label("order_value")).where(
-            *_shared_conditions(where, MetricsRow)
+            *_shared_conditions(where, metrics_table)
         )
         if needs_run := _run_conditions(where):
-            successful = successful.join(RunRow, RunRow.id == run).where(*needs_run)
+            successful = successful.join(runs_table, runs_table.c.id == run).where(*needs_run)
         if not among_undefined:
             defined = successful.where(metric.is_not(None))
             if after is not None:
@@ -151,17 +150,17 @@ def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[
         yield undefined.where(run < after.id) if after and among_undefined else undefined
     if where.status is not RunStatus.SUCCESS:
         failed = (
-            select(RunRow.id, null().cast(metric.type).label("order_value"))
-            .where(RunRow.execution_status == RunStatus.FAILED)
-            .where(*_shared_conditions(where, RunRow), *_run_conditions(where))
-            .order_by(RunRow.id.desc())
+            select(runs_table.c.id, null().cast(metric.type).label("order_value"))
+            .where(runs_table.c.execution_status == RunStatus.FAILED)
+            .where(*_shared_conditions(where, runs_table), *_run_conditions(where))
+            .order_by(runs_table.c.id.desc())
         )
-        yield failed.where(RunRow.id < after.id) if after and among_undefined else failed
+        yield failed.where(runs_table.c.id < after.id) if after and among_undefined else failed
 
 
 def _beyond(
-    column: InstrumentedAttribute[Any],
-    run: InstrumentedAttribute[int],
+    column: ColumnElement[Any],
+    run: ColumnElement[int],
     order: RunOrder,
     after: Cursor,
 ) -> Condition:
@@ -176,7 +175,5 @@ def _beyond(
     return and_(column >= value, or_(column > value, run < after.id))
 
 
-def _directed(
-    column: ColumnElement[Any] | InstrumentedAttribute[Any], order: RunOrder
-) -> UnaryExpression[Any]:
+def _directed(column: ColumnElement[Any], order: RunOrder) -> UnaryExpression[Any]:
     return column.asc() if order.ascending else column.desc()

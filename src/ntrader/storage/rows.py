@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -17,10 +18,10 @@ from ntrader.domain.runs import BacktestRun, DatasetReference, RunError, RunMode
 from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.domain.timeframes import Timeframe
 from ntrader.storage.tables import (
-    ArtifactRow,
-    DatasetRow,
-    MetricsRow,
-    RunRow,
+    artifacts_table,
+    datasets_table,
+    metrics_table,
+    runs_table,
 )
 
 UNDEFINED_METRICS = "undefined_metrics"
@@ -35,17 +36,18 @@ _SUCCESS = RunStatus.SUCCESS
 _FAILED = RunStatus.FAILED
 
 
+@cache
 def runs_with_details() -> Select[Any]:
     """Return the query for whole runs, which `run_from` reads."""
     return (
         select(
-            *RunRow.__table__.columns,
-            *(getattr(MetricsRow, name) for name in METRICS),
-            DatasetRow.name.label("dataset_name"),
-            DatasetRow.content_hash.label("dataset_hash"),
+            *runs_table.columns,
+            *(metrics_table.c[name] for name in METRICS),
+            datasets_table.c.name.label("dataset_name"),
+            datasets_table.c.content_hash.label("dataset_hash"),
         )
-        .join_from(RunRow, DatasetRow, DatasetRow.id == RunRow.dataset_id)
-        .outerjoin(MetricsRow, MetricsRow.backtest_run_id == RunRow.id)
+        .join_from(runs_table, datasets_table, datasets_table.c.id == runs_table.c.dataset_id)
+        .outerjoin(metrics_table, metrics_table.c.backtest_run_id == runs_table.c.id)
     )
 
 
@@ -144,7 +146,7 @@ def _metrics_from(row: Row[Any]) -> PerformanceMetrics:
 
 def artifact_values(artifact: Artifact) -> dict[str, Any]:
     """Return the columns of a file."""
-    return {each.key: getattr(artifact, each.key) for each in ArtifactRow.__table__.columns}
+    return {each.key: getattr(artifact, each.key) for each in artifacts_table.columns}
 
 
 def artifact_from(row: Row[Any]) -> Artifact:

@@ -19,7 +19,7 @@ from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.references import Newest, Prefix, parse_reference
-from ntrader.storage.tables import ArtifactRow, EventRow, MetricsRow, RunRow
+from ntrader.storage.tables import artifacts_table, events_table, metrics_table, runs_table
 
 COUNT_CAP = 1_000
 
@@ -49,7 +49,7 @@ class RunRepository:
 
     async def find(self, run_id: UUID) -> BacktestRun | None:
         """Return the run, or None."""
-        found = await self._runs(rows.runs_with_details().where(RunRow.run_id == run_id))
+        found = await self._runs(rows.runs_with_details().where(runs_table.c.run_id == run_id))
         return found[0] if found else None
 
     async def get_many(self, run_ids: Sequence[UUID]) -> tuple[BacktestRun, ...]:
@@ -58,7 +58,7 @@ class RunRepository:
         Raises:
             NotFoundError: one of them is not there; the message names it.
         """
-        found = await self._runs(rows.runs_with_details().where(RunRow.run_id.in_(run_ids)))
+        found = await self._runs(rows.runs_with_details().where(runs_table.c.run_id.in_(run_ids)))
         by_id = {run.run_id: run for run in found}
         for run_id in run_ids:
             if run_id not in by_id:
@@ -111,21 +111,21 @@ class RunRepository:
     async def same_question(self, fingerprint: str, limit: int) -> tuple[BacktestRun, ...]:
         """Return the newest runs that asked the same question, failed ones included."""
         return await self._runs(
-            _newest_first().where(RunRow.fingerprint == fingerprint).limit(limit)
+            _newest_first().where(runs_table.c.fingerprint == fingerprint).limit(limit)
         )
 
     async def artifacts(self, run_id: UUID) -> tuple[Artifact, ...]:
         """Return what is known of the run's files, by name."""
-        statement = select(*ArtifactRow.__table__.columns).where(ArtifactRow.run_id == run_id)
-        found = await self._database.fetch(statement.order_by(ArtifactRow.filename))
+        statement = select(*artifacts_table.columns).where(artifacts_table.c.run_id == run_id)
+        found = await self._database.fetch(statement.order_by(artifacts_table.c.filename))
         return tuple(rows.artifact_from(row) for row in found)
 
     async def events(self, run_id: UUID) -> tuple[Event, ...]:
         """Return the run's events in the order in which they were recorded."""
         found = await self._database.fetch(
-            select(EventRow.event_type, EventRow.timestamp, EventRow.payload)
-            .where(EventRow.run_id == run_id)
-            .order_by(EventRow.id)
+            select(events_table.c.event_type, events_table.c.timestamp, events_table.c.payload)
+            .where(events_table.c.run_id == run_id)
+            .order_by(events_table.c.id)
         )
         return tuple(rows.event_from(row) for row in found)
 
@@ -152,7 +152,9 @@ class RunRepository:
         original = None
         if reproduced_from is not None:
             original = (
-                select(RunRow.run_id).where(RunRow.run_id == reproduced_from).scalar_subquery()
+                select(runs_table.c.run_id)
+                .where(runs_table.c.run_id == reproduced_from)
+                .scalar_subquery()
             )
         values = rows.run_values(
             outcome,
@@ -164,17 +166,17 @@ class RunRepository:
 
         async def save(connection: AsyncConnection) -> bool:
             statement = (
-                upsert(RunRow.__table__)
+                upsert(runs_table)
                 .values(values)
                 .on_conflict_do_nothing(index_elements=["run_id"])
-                .returning(RunRow.id)
+                .returning(runs_table.c.id)
             )
             new_id = await connection.scalar(statement)
             if new_id is None:
                 return False
             if isinstance(outcome, EnhancedBacktestResult):
                 await connection.execute(
-                    insert(MetricsRow),
+                    insert(metrics_table),
                     {
                         "backtest_run_id": new_id,
                         **{name: values[name] for name in _COPIED},
@@ -183,7 +185,7 @@ class RunRepository:
                 )
             if artifacts:
                 await connection.execute(
-                    insert(ArtifactRow), [rows.artifact_values(each) for each in artifacts]
+                    insert(artifacts_table), [rows.artifact_values(each) for each in artifacts]
                 )
             if events:
                 await connection.execute(
@@ -203,13 +205,15 @@ class RunRepository:
 
         async def remove(connection: AsyncConnection) -> tuple[Artifact, ...]:
             files = await connection.execute(
-                delete(ArtifactRow)
-                .where(ArtifactRow.run_id.in_(wanted))
-                .returning(*ArtifactRow.__table__.columns)
+                delete(artifacts_table)
+                .where(artifacts_table.c.run_id.in_(wanted))
+                .returning(*artifacts_table.columns)
             )
             artifacts = tuple(rows.artifact_from(row) for row in files)
             deleted = await connection.scalars(
-                delete(RunRow).where(RunRow.run_id.in_(wanted)).returning(RunRow.run_id)
+                delete(runs_table)
+                .where(runs_table.c.run_id.in_(wanted))
+                .returning(runs_table.c.run_id)
             )
             if missing := wanted.difference(deleted):
                 raise NotFoundError(f"There is no run {min(missing)}.", hint=_LIST)
@@ -227,7 +231,7 @@ class RunRepository:
     async def _by_prefix(self, reference: str, prefix: Prefix) -> BacktestRun:
         found = await self._runs(
             _newest_first()
-            .where(RunRow.run_id.between(prefix.first, prefix.last))
+            .where(runs_table.c.run_id.between(prefix.first, prefix.last))
             .limit(_CANDIDATES + 1)
         )
         if not found:
@@ -263,7 +267,7 @@ _LIST = "`ntrader history` lists the runs."
 
 
 def _newest_first() -> Select[Any]:
-    return rows.runs_with_details().order_by(RunRow.created_at.desc(), RunRow.id.desc())
+    return rows.runs_with_details().order_by(runs_table.c.created_at.desc(), runs_table.c.id.desc())
 
 
 def _candidate(run: BacktestRun) -> str:

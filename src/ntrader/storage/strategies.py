@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.storage import rows
 from ntrader.storage.database import Database
-from ntrader.storage.tables import StrategyRow
+from ntrader.storage.tables import strategies_table
 
 
 class StrategyRepository:
@@ -31,8 +31,8 @@ class StrategyRepository:
 
     async def all(self) -> tuple[StrategyRecord, ...]:
         """Return every strategy, by name and age."""
-        statement = select(*StrategyRow.__table__.columns).order_by(
-            StrategyRow.name, StrategyRow.created_at, StrategyRow.id
+        statement = select(*strategies_table.columns).order_by(
+            strategies_table.c.name, strategies_table.c.created_at, strategies_table.c.id
         )
         return tuple(rows.strategy_from(row) for row in await self._database.fetch(statement))
 
@@ -40,17 +40,17 @@ class StrategyRepository:
 async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyRecord:
     values: dict[str, Any] = rows.strategy_values(spec)
     statement = (
-        insert(StrategyRow.__table__)
+        insert(strategies_table)
         .values(values)
         .on_conflict_do_update(
             constraint="uq_strategies_name_version", set_={**values, "updated_at": func.now()}
         )
-        .returning(*StrategyRow.__table__.columns)
+        .returning(*strategies_table.columns)
     )
     return rows.strategy_from((await connection.execute(statement)).one())
 
 
 def _row_of(spec: StrategySpec) -> Any:
-    return select(*StrategyRow.__table__.columns).where(
-        StrategyRow.name == spec.name, StrategyRow.version == spec.version
+    return select(*strategies_table.columns).where(
+        strategies_table.c.name == spec.name, strategies_table.c.version == spec.version
     )

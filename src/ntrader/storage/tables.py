@@ -378,3 +378,11 @@ class EventRow(Base):
 
 TABLES = frozenset(Base.metadata.tables)
 """The names of our tables: the database may hold those of other applications too."""
+
+# Queries are made of plain tables: SQLAlchemy handles them in half the time of mapped classes.
+datasets_table = DatasetRow.__table__
+strategies_table = StrategyRow.__table__
+runs_table = RunRow.__table__
+metrics_table = MetricsRow.__table__
+artifacts_table = ArtifactRow.__table__
+events_table = EventRow.__table__

@@ -149,31 +149,15 @@ class Cluster:
         _reap()
         return stopped
 
-    def execute(self, programs: Programs, sql: str, data: Path | None = None) -> None:
-        """Run one line of SQL without a server, which must not be running.
+    def execute(self, programs: Programs, sql: str) -> None:
+        """Run one line of SQL as the superuser, while no server runs.
 
         Raises:
             DatabaseUnavailableError: PostgreSQL refused it.
         """
-        outcome = subprocess.run(
-            [
-                programs.directory / "postgres",
-                "--single",
-                *("-D", data or self.layout.data),
-                *_options(self._all_settings(programs)),
-                "template1",
-            ],
-            input=sql.encode() + b"\n",
-            capture_output=True,
-            cwd="/",
-            env=_environment(),
-            check=False,
-            **identity(self.layout.account),
-        )
-        # The exit code is 0 after an error in SQL.
-        complaints = outcome.stderr.decode(errors="replace")
-        if outcome.returncode != 0 or "ERROR:" in complaints:
-            raise DatabaseUnavailableError(f"PostgreSQL refused to set up: {complaints.strip()}")
+        with FileLock(self.layout.server_lock) as guard:
+            guard.lock()
+            self._execute(programs, sql, self.layout.data, guard)
 
     def _settle(self, guard: FileLock) -> _State:
         """Wait until a server is ready, or until none is left and `guard` holds its lock.
@@ -243,12 +227,34 @@ class Cluster:
                 f"The database could not be created in {self.layout.data}:\n{output}",
                 hint="Set NTRADER_HOME to another directory, or DATABASE_URL to a running server.",
             )
-        self.execute(programs, f"CREATE DATABASE {DATABASE} STRATEGY file_copy", fresh)
+        self._execute(programs, f"CREATE DATABASE {DATABASE} STRATEGY file_copy", fresh, guard)
         # Whoever finds the data directory finds it whole.
         fresh.rename(self.layout.data)
         if self._durable:
             # Or a crash of the machine could undo the renaming, and the next start remove it all.
             _sync(self.layout.base)
+
+    def _execute(self, programs: Programs, sql: str, data: Path, guard: FileLock) -> None:
+        outcome = subprocess.run(
+            [
+                programs.directory / "postgres",
+                "--single",
+                *("-D", data),
+                *_options(self._all_settings(programs)),
+                "template1",
+            ],
+            input=sql.encode() + b"\n",
+            capture_output=True,
+            cwd="/",
+            env=_environment(),
+            pass_fds=[guard.fileno()],
+            check=False,
+            **identity(self.layout.account),
+        )
+        # The exit code is 0 after an error in SQL.
+        complaints = outcome.stderr.decode(errors="replace")
+        if outcome.returncode != 0 or "ERROR:" in complaints:
+            raise DatabaseUnavailableError(f"PostgreSQL refused to set up: {complaints.strip()}")
 
     def _refuse_other_major(self, programs: Programs) -> None:
         major = (self.layout.data / "PG_VERSION").read_text().strip()
@@ -323,9 +329,10 @@ class Cluster:
         # Its lines: pid, data directory, start time, port, socket directory, address, memory,
         # status. A server that starts has not written all of them.
         try:
-            return (self.layout.data / "postmaster.pid").read_text().splitlines()
+            text = (self.layout.data / "postmaster.pid").read_text(errors="replace")
         except FileNotFoundError:
             return []
+        return text.splitlines()
 
     def _connect(self, port: str) -> socket.socket:
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

@@ -1,0 +1,86 @@
+"""The command line as a user has it: arguments in, exit code and two streams out."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ntrader.cli.main import main
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a command left behind."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.stdout)
+
+
+type Command = Callable[..., Result]
+
+
+@pytest.fixture
+def ntrader(
+    home: Path,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Command:
+    """Run a command in this process, on a database and a home of the test's own."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+    def run(*arguments: object) -> Result:
+        exit_code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(exit_code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def ntrader_process(home: Path) -> Command:
+    """Run a command in a process of its own, on the embedded server of an empty home."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "ntrader", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **(env or {})},
+            **{"timeout": 120, **options},
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+@pytest.fixture
+def bars_csv(tmp_path: Path) -> Callable[..., Path]:
+    """Write a CSV of daily bars that rise and fall, and return its path."""
+
+    def write(name: str = "bars.csv", *, count: int = 60, change: float = 0.0) -> Path:
+        lines = ["date,open,high,low,close,volume"]
+        for day in range(count):
+            close = 100 + 10 * ((day % 20) / 10 - 1) ** 2 + change
+            month, rest = divmod(day, 28)
+            lines.append(
+                f"2020-{month + 1:02d}-{rest + 1:02d},{close:.2f},{close + 1:.2f},"
+                f"{close - 1:.2f},{close:.2f},1000"
+            )
+        path = tmp_path / name
+        path.write_text("\n".join(lines) + "\n")
+        return path
+
+    return write
