@@ -1,33 +1,16 @@
-"""The command line as a user has it: arguments in, exit code and two streams out."""
+"""Fixtures that run the command line."""
 
-import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import Command, Result
 
 from ntrader.cli.main import main
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a command left behind."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.stdout)
-
-
-type Command = Callable[..., Result]
 
 
 @pytest.fixture
@@ -68,12 +51,15 @@ def ntrader_process(home: Path) -> Command:
 
 @pytest.fixture
 def bars_csv(tmp_path: Path) -> Callable[..., Path]:
-    """Write a CSV of daily bars that rise and fall, and return its path."""
+    """Write a CSV of daily bars that rise and fall, and return its path.
 
-    def write(name: str = "bars.csv", *, count: int = 60, change: float = 0.0) -> Path:
+    The close of the bar `moved` is a cent higher.
+    """
+
+    def write(name: str = "bars.csv", *, count: int = 60, moved: int | None = None) -> Path:
         lines = ["date,open,high,low,close,volume"]
         for day in range(count):
-            close = 100 + 10 * ((day % 20) / 10 - 1) ** 2 + change
+            close = 100 + 10 * ((day % 20) / 10 - 1) ** 2 + (0.01 if day == moved else 0)
             month, rest = divmod(day, 28)
             lines.append(
                 f"2020-{month + 1:02d}-{rest + 1:02d},{close:.2f},{close + 1:.2f},"

@@ -1,11 +1,11 @@
 """Who the embedded server runs as, and where its programs come from."""
 
 import asyncio
-import multiprocessing
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from multiprocessing.connection import Connection
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 from tests.support.homes import temporary_home
 from tests.support.tcp_server import TcpServer, start_tcp_server
 
-from ntrader.errors import DatabaseUnavailableError, NtraderError
-from ntrader.storage.embedded import EmbeddedServer, StopOutcome, binaries, layout
+from ntrader.errors import DatabaseUnavailableError
+from ntrader.storage.embedded import EmbeddedServer, binaries, layout
 from ntrader.storage.embedded.accounts import Account, current_account, unprivileged_account
 from ntrader.storage.embedded.binaries import find_binaries, private_copy, programs_for
 
@@ -45,32 +45,29 @@ def closed_programs(root_home: Path) -> Path:
     return site / prefix.parent.name / prefix.name / "bin"
 
 
-def as_nobody(work: Callable[[], object]) -> object:
-    """Run `work` as an ordinary user and return its result, or raise the error that it raised.
+DROP_PRIVILEGES = """
+import asyncio, os, sys
+from pathlib import Path
+import asyncpg
+from ntrader.errors import DatabaseUnavailableError
+from ntrader.storage.embedded import EmbeddedServer
 
-    It is a fork, so that nothing needs to be readable to that user but what `work` reads.
+os.setgroups([])
+os.setgid({gid})
+os.setuid({uid})
+"""
+
+
+def as_nobody(code: str, *arguments: Path) -> list[str]:
+    """Run `code` as an ordinary user; return the lines that it prints.
+
+    Everything is imported before, so that user need not be able to read the interpreter.
     """
-    context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe()
-
-    def run(answer: Connection) -> None:
-        os.setgroups([])
-        os.setgid(NOBODY.gid)
-        os.setuid(NOBODY.uid)
-        try:
-            answer.send((work(), None))
-        except NtraderError as error:
-            answer.send((None, (type(error), error.message, error.hint)))
-
-    process = context.Process(target=run, args=(theirs,))
-    process.start()
-    theirs.close()
-    result, error = ours.recv()
-    process.join()
-    if error is not None:
-        kind, message, hint = error
-        raise kind(message, hint=hint)
-    return result
+    prelude = DROP_PRIVILEGES.format(uid=NOBODY.uid, gid=NOBODY.gid)
+    command = [sys.executable, "-c", prelude + code, *map(str, arguments)]
+    outcome = subprocess.run(command, capture_output=True, text=True)
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout.splitlines()
 
 
 def ask(url: str, sql: str) -> Any:
@@ -84,31 +81,44 @@ def ask(url: str, sql: str) -> Any:
     return asyncio.run(connect_and_ask())
 
 
+USE_SERVER = """
+async def ask(address):
+    connection = await asyncpg.connect(address.dsn)
+    print(await connection.fetchval("SELECT current_user"))
+    await connection.close()
+
+server = EmbeddedServer(Path(sys.argv[1]), pg_bin=Path(sys.argv[2]), durable=False)
+asyncio.run(ask(server.acquire()))
+print(server.release())
+"""
+
+ACQUIRE = """
+try:
+    EmbeddedServer(Path(sys.argv[1])).acquire()
+except DatabaseUnavailableError as error:
+    print(error.message)
+    print(error.hint)
+"""
+
+
 @as_root
 def test_an_ordinary_user_has_a_server_of_his_own(root_home: Path) -> None:
     programs = programs_for(NOBODY).directory
     with temporary_home() as home:
-        home.chmod(0o755)
         os.chown(home, NOBODY.uid, NOBODY.gid)
 
-        def use() -> tuple[str, int, StopOutcome]:
-            server = EmbeddedServer(home / "mine", pg_bin=programs, durable=False)
-            name = ask(server.acquire().dsn, "SELECT current_user")
-            owner = (home / "mine/postgres/data").stat().st_uid
-            return name, owner, server.release()
-
-        assert as_nobody(use) == ("ntrader", NOBODY.uid, StopOutcome.STOPPED)
+        assert as_nobody(USE_SERVER, home / "mine", programs) == ["ntrader", "stopped"]
         assert (home / "mine/postgres").stat().st_mode & 0o777 == 0o700
+        assert (home / "mine/postgres/data").stat().st_uid == NOBODY.uid
 
 
 @as_root
 def test_a_read_only_home_is_explained() -> None:
-    with temporary_home() as home, pytest.raises(DatabaseUnavailableError) as caught:
-        as_nobody(EmbeddedServer(home / "new").acquire)
+    with temporary_home() as home:
+        message, hint = as_nobody(ACQUIRE, home / "new")
 
-    assert "Permission denied" in caught.value.message
-    assert caught.value.hint is not None
-    assert "NTRADER_HOME" in caught.value.hint
+    assert "Permission denied" in message
+    assert "NTRADER_HOME" in hint
 
 
 @as_root

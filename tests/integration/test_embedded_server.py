@@ -338,7 +338,7 @@ def test_neither_the_server_nor_a_child_inherits_the_locks_of_users(
         child = subprocess.run(listing, close_fds=False, capture_output=True, text=True).stdout
 
     names = {Path(file).name for file in server_files}
-    assert names & {"users.lock", "start.lock", "server.lock"} == {"server.lock"}
+    assert names & {"users.lock", "server.lock"} == {"server.lock"}
     assert ".lock" not in child
 
 

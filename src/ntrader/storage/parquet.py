@@ -23,8 +23,9 @@ _DIGITS = 38
 def write(columns: Mapping[str, Column]) -> bytes:
     """Return a table as Parquet: the same table gives the same bytes.
 
-    A column is an array of int64, float64 or datetime64[ns] (UTC), or a sequence of one of str, int, float, Decimal and
-    aware datetime, with no missing values; an empty sequence becomes a column of text.
+    A column is an array of int64, float64 or datetime64[ns] (UTC), or a sequence of one of str,
+    int, float, Decimal and aware datetime, with no missing values; an empty sequence becomes a
+    column of text.
 
     Raises:
         ValueError: the columns are not of one length, or hold what cannot be stored.

@@ -76,9 +76,9 @@ class _State(Enum):
 class Cluster:
     """The server of one `Layout`.
 
-    The caller sees to it that only one process at a time starts or stops it. All processes of
-    the server hold `layout.server_lock`, which they inherit: while it is taken, some of them
-    live, whatever the pid file says.
+    Whoever starts it takes `layout.server_lock`, which all of its processes inherit: while that
+    is taken, somebody starts it or some of them live, whatever the pid file says. The caller
+    sees to it that nobody stops it while others use it.
     """
 
     def __init__(
@@ -162,7 +162,8 @@ class Cluster:
     def _settle(self, guard: FileLock) -> _State:
         """Wait until a server is ready, or until none is left and `guard` holds its lock.
 
-        There is something to wait for where whoever started or stopped the server was killed.
+        There is something to wait for while another process starts it, or where whoever
+        started or stopped it was killed.
 
         Raises:
             DatabaseUnavailableError: neither comes about.

@@ -54,13 +54,8 @@ class Layout:
         return self.locks / "users.lock"
 
     @property
-    def start_lock(self) -> Path:
-        """Exclusive while somebody starts the server."""
-        return self.locks / "start.lock"
-
-    @property
     def server_lock(self) -> Path:
-        """Held by the server's processes themselves, so free when none of them is left."""
+        """Taken to start the server, and then held by its own processes while any of them lives."""
         return self.locks / "server.lock"
 
     @property

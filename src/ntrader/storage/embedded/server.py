@@ -81,7 +81,7 @@ class EmbeddedServer:
     An object is one user, however often it acquires. It may be shared between threads. A forked
     child is no user until it acquires.
 
-    Files: HOME/postgres has the locks (`users.lock`, `start.lock`, `server.lock`), the marker
+    Files: HOME/postgres has the locks (`users.lock`, `server.lock`), the marker
     `kept`, and `data`, `run` (the socket) and `log`. As root these last three are below
     /var/lib/ntrader instead where the server's account (`postgres`, else `nobody`) may not pass
     through HOME; /var/lib/ntrader/binaries has a copy of programs that it may not run in place.
@@ -221,13 +221,9 @@ class EmbeddedServer:
         cluster = Cluster(layout, durable=self._durable)
         if cluster.ready_pid() is not None:
             return
-        with FileLock(layout.start_lock) as starting:
-            starting.lock()
-            if cluster.ready_pid() is not None:
-                return
-            if not layout.data.exists():
-                _warn_of_network_file_system(layout.base)
-            cluster.start(programs_for(layout.account, self._pg_bin))
+        if not layout.data.exists():
+            _warn_of_network_file_system(layout.base)
+        cluster.start(programs_for(layout.account, self._pg_bin))
 
     def _leave(self, layout: Layout) -> StopOutcome:
         users, self._users = self._users, None

@@ -1,0 +1,218 @@
+"""`ntrader run`: from a question to a saved answer."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.commands import Command
+
+RAISES = """
+from ntrader.engine.strategies import LongFlatStrategy
+
+class Raises(LongFlatStrategy):
+    def prepare(self):
+        self.bars = 0
+
+    def on_bar(self, bar):
+        self.bars += 1
+        if self.bars == 100:
+            raise RuntimeError("no more bars, please")
+"""
+
+
+def test_run_shows_the_result_and_saves_it(ntrader: Command) -> None:
+    shown = ntrader("run", "--strategy", "sma")
+
+    assert shown.exit_code == 0
+    assert "Total return" in shown.stdout
+    assert "224,460.06 USD" in shown.stdout
+    run_id = re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", shown.stdout)
+    assert run_id is not None
+    assert f"ntrader show {run_id[0][:8]}" in shown.stderr
+    listed = ntrader("history", "--json").json["runs"]
+    assert [run["run_id"] for run in listed] == [run_id[0]]
+
+
+def test_run_json_is_what_show_json_gives_later(ntrader: Command) -> None:
+    run = ntrader("run", "--strategy", "momentum", "--symbol", "GOOG", "--fee", "0.001", "--json")
+
+    shown = ntrader("show", run.json["run_id"][:8], "--json")
+
+    assert {**shown.json, "duplicates": []} == run.json
+
+
+def test_the_same_question_has_the_same_identity_and_the_same_answer(ntrader: Command) -> None:
+    first = ntrader("run", "--strategy", "sma", "--json").json
+    second = ntrader("run", "--strategy", "SMA-Crossover", "--json").json
+
+    assert second["run_id"] != first["run_id"]
+    assert second["fingerprint"] == first["fingerprint"]
+    assert second["result_digest"] == first["result_digest"]
+    assert second["duplicates"] == [first["run_id"]]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ["-p", "fast_period=11"],
+        ["--fee", "0.0001"],
+        ["--fill", "close"],
+        ["--slippage", "0.0001"],
+        ["--capital", "100001"],
+        ["--equity-fraction", "0.8"],
+        ["--seed", "1"],
+        ["--end", "2012-12-31"],
+        ["--start", "2000-06-01"],
+        ["--symbol", "GOOG"],
+        ["--strategy", "rsi"],
+    ],
+    ids=lambda change: " ".join(change),
+)
+def test_any_change_of_the_question_changes_the_fingerprint(
+    ntrader: Command, change: list[str]
+) -> None:
+    original = ntrader("run", "--strategy", "sma", "--no-save", "--json").json
+
+    # The last of two equal options counts.
+    changed = ntrader("run", "--strategy", "sma", "--no-save", "--json", *change).json
+
+    assert changed["fingerprint"] != original["fingerprint"]
+
+
+def test_one_price_changes_the_fingerprint(
+    ntrader: Command, bars_csv: Callable[..., Path]
+) -> None:
+    fingerprints = set()
+    for path in (bars_csv("a.csv"), bars_csv("b.csv", moved=30)):
+        described = ["--symbol", "X", "--venue", "V", "--kind", "equity", "--timeframe", "1d"]
+        dataset = ntrader("data", "import", path, *described, "--json").json
+        run = ntrader(
+            "run", "--strategy", "sma", "--dataset", dataset["content_hash"], "--json"
+        ).json
+        fingerprints.add(run["fingerprint"])
+
+    assert len(fingerprints) == 2
+
+
+def test_a_default_that_is_said_is_the_same_question(ntrader: Command) -> None:
+    plain = ntrader("run", "--strategy", "sma", "--no-save", "--json").json
+
+    explicit = ntrader(
+        *("run", "--strategy", "sma", "-p", "fast_period=10", "--fee", "0.0", "--no-save"),
+        *("--start", "2000-03-01", "--end", "2013-03-01", "--dataset", "IBM-sample", "--json"),
+    ).json
+
+    assert explicit["fingerprint"] == plain["fingerprint"]
+
+
+def test_no_save_saves_nothing(ntrader: Command) -> None:
+    run = ntrader("run", "--strategy", "sma", "--no-save", "--json")
+
+    assert run.json["saved"] is False
+    assert ntrader("history", "--json").json["runs"] == []
+
+
+def test_a_yaml_file_asks_and_the_command_line_overrides(ntrader: Command, tmp_path: Path) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text(
+        "strategy: sma\nsymbol: GOOG\nfee: 0.001\nfill: close\n"
+        "parameters:\n  fast_period: 5\n  slow_period: 50\nstart: 2006-01-01\n"
+    )
+
+    run = ntrader("run", config, "-p", "fast_period=7", "--fee", "0.002", "--json").json
+
+    assert run["strategy"]["parameters"] == {"fast_period": 7, "slow_period": 50}
+    assert (run["symbol"], run["fee"], run["fill"]) == ("GOOG", 0.002, "close")
+    assert run["start"] == "2006-01-03T00:00:00Z"
+
+
+def test_show_config_is_yaml_that_run_takes_back(ntrader: Command, tmp_path: Path) -> None:
+    original = ntrader(
+        *("run", "--strategy", "rsi", "--fee", "0.001", "--start", "2005-01-01", "--json")
+    ).json
+    config = tmp_path / "again.yaml"
+    config.write_text(ntrader("show", "@", "--config").stdout)
+
+    again = ntrader("run", config, "--json").json
+
+    assert again["fingerprint"] == original["fingerprint"]
+    assert again["result_digest"] == original["result_digest"]
+
+
+def test_a_strategy_that_raises_leaves_a_failed_run(ntrader: Command, tmp_path: Path) -> None:
+    strategy = tmp_path / "raises.py"
+    strategy.write_text(RAISES)
+
+    run = ntrader("run", "--strategy", f"{strategy}:Raises", "--json")
+
+    assert run.exit_code == 1
+    assert run.json["status"] == "failed"
+    assert run.json["error"]["message"] == "RuntimeError: no more bars, please"
+    assert "raises.py" in run.json["error"]["traceback"]
+    assert run.json["metrics"] is None
+    assert ntrader("show", "@", "--json").json["error"] == run.json["error"]
+    assert [r["run_id"] for r in ntrader("history", "--status", "failed", "--json").json["runs"]]
+
+
+def test_no_trades_leaves_undefined_metrics_with_their_reasons(ntrader: Command) -> None:
+    run = ntrader("run", "--strategy", "momentum", "-p", "momentum_threshold=9", "--json").json
+
+    assert run["status"] == "success"
+    assert run["metrics"]["total_trades"] == 0
+    assert run["metrics"]["final_balance"] == 100_000
+    for name in ("sharpe_ratio", "win_rate", "profit_factor", "expectancy", "avg_win"):
+        assert run["metrics"][name] is None
+        assert run["undefined_metrics"][name]
+    shown = ntrader("show", "@")
+    assert "Undefined" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "said"),
+    [
+        ([], 2, "Which strategy?"),
+        (["--strategy", "nope"], 3, "nope"),
+        (["--strategy", "sma", "-p", "fast_period=0"], 2, "fast_period"),
+        (["--strategy", "sma", "-p", "fast_period=20"], 2, "below slow_period"),
+        (["--strategy", "sma", "-p", "speed=1"], 2, "speed"),
+        (["--strategy", "sma", "-p", "fast_period"], 2, "NAME=VALUE"),
+        (["--strategy", "sma", "--symbol", "XYZ"], 3, "XYZ"),
+        (["--strategy", "sma", "--dataset", "nope"], 3, "nope"),
+        (["--strategy", "sma", "--start", "2050-01-01"], 2, "no bars"),
+        (["--strategy", "sma", "--start", "yesterday"], 2, "ISO date"),
+        (["--strategy", "sma", "--fee", "1"], 2, "fee"),
+        (["--strategy", "sma", "--fee", "nan"], 2, "fee"),
+        (["--strategy", "sma", "--capital", "-1"], 2, "capital"),
+        (["--strategy", "sma", "--timeframe", "7m"], 2, "7m"),
+        (["--strategy", "sma", "--fill", "sometimes"], 2, "sometimes"),
+        (["nowhere.yaml"], 3, "nowhere.yaml"),
+        (["--strategy", "nowhere.py:Class"], 3, "nowhere.py"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_request_is_refused_in_words(
+    ntrader: Command, arguments: list[str], exit_code: int, said: str
+) -> None:
+    refused = ntrader("run", *arguments)
+    as_json = ntrader("run", *arguments, "--json")
+
+    assert refused.exit_code == as_json.exit_code == exit_code
+    assert refused.stdout == ""
+    assert said in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert said in as_json.json["error"]["message"]
+    assert set(as_json.json["error"]) == {"code", "message", "hint"}
+    assert ntrader("history", "--json").json["runs"] == []
+
+
+def test_an_unreachable_database_refuses_before_the_run(
+    ntrader: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://someone:sesame@127.0.0.1:9/none")
+
+    refused = ntrader("run", "--strategy", "sma", "--json")
+
+    assert refused.exit_code == 4
+    assert refused.json["error"]["code"] == "database_unavailable"
+    assert "sesame" not in refused.stdout + refused.stderr
