@@ -77,14 +77,15 @@ async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-def save_run(database_url: str, background: Background) -> Callable[..., UUID]:
-    """Save a run with any detail replaced, and return its id; see `tests.support.outcomes`.
+def save_run(database_url: str, background: Background) -> Iterator[Callable[..., UUID]]:
+    """Save a run with any detail replaced, and return its id; see `support.outcomes`.
 
     `failed=True` makes it a failure. Its dataset and strategy are made where they are missing.
     """
-    from support.saving import save_outcome
+    from ntrader.storage.database import Database
+    from support.saving import Saver
 
-    def save(*, failed: bool = False, **changes: Any) -> UUID:
-        return background.run(save_outcome(database_url, failed=failed, **changes))
-
-    return save
+    database = Database(database_url)
+    saver = Saver(database)
+    yield lambda **changes: background.run(saver.save_new(**changes))
+    background.run(database.close())

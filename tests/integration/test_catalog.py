@@ -112,6 +112,23 @@ def test_a_dataset_is_a_catalog_that_nautilus_trader_reads(
     ]
 
 
+def test_stored_bars_have_the_schema_that_nautilus_trader_writes(
+    catalog: Catalog, tmp_path: Path
+) -> None:
+    from nautilus_trader.persistence.catalog import ParquetDataCatalog
+
+    bars = minutes(5, EURUSD)
+    ours = bar_file(catalog, catalog.write(bars, EURUSD, MINUTE))
+    ParquetDataCatalog(tmp_path / "theirs").write_data(to_engine_bars(bars, EURUSD, MINUTE))
+    (theirs,) = (tmp_path / "theirs").glob("data/bar/*/*.parquet")
+
+    mine, wanted = pq.read_table(ours), pq.read_table(theirs)
+
+    assert mine.equals(wanted)
+    assert mine.schema.metadata.items() >= wanted.schema.metadata.items()
+    assert ours.relative_to(catalog.root).parts[1:] == theirs.relative_to(tmp_path).parts[1:]
+
+
 def test_open_tells_what_the_bars_are_of(catalog: Catalog) -> None:
     stored = catalog.open(catalog.write(minutes(3, EURUSD), EURUSD, MINUTE))
 
@@ -282,6 +299,26 @@ def test_damage_is_told_and_healed_by_a_new_import(catalog: Catalog, damage: obj
     assert same(catalog.load(digest), bars)
 
 
+def test_no_flipped_bit_changes_what_is_loaded(catalog: Catalog) -> None:
+    bars = minutes(200)
+    digest = catalog.write(bars, IBM, MINUTE)
+    file = bar_file(catalog, digest)
+    sound = file.read_bytes()
+    told = 0
+    for position in range(4, len(sound), len(sound) // 150):
+        damaged = bytearray(sound)
+        damaged[position] ^= 1 << position % 8
+        file.write_bytes(damaged)
+        try:
+            loaded = catalog.load(digest)
+        except InvalidDataError:
+            told += 1
+        else:
+            assert same(loaded, bars)
+
+    assert told > 100
+
+
 @pytest.mark.parametrize("name", ["0" * 64, "..", "../catalog", "", "0" * 63])
 def test_a_dataset_that_is_not_there_is_not_found(catalog: Catalog, name: str) -> None:
     catalog.write(minutes(1), IBM, MINUTE)
@@ -329,6 +366,15 @@ def test_a_killed_import_leaves_nothing_that_counts_and_the_next_one_cleans_up(
             assert catalog.verify(found.name) == found.name
     catalog.write(minutes(10), IBM, MINUTE)
     assert not list(catalog.root.glob(".partial-*"))
+
+
+def test_leftovers_are_removed_even_when_nothing_is_to_be_written(catalog: Catalog) -> None:
+    digest = catalog.write(minutes(3), IBM, MINUTE)
+    leftover = catalog.root / ".partial-of-a-killed-import"
+    (leftover / "data").mkdir(parents=True)
+
+    assert catalog.write(minutes(3), IBM, MINUTE) == digest
+    assert not leftover.exists()
 
 
 def test_imports_at_the_same_time_do_not_disturb_each_other(catalog: Catalog) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.homes import temporary_home
-from tests.support.tcp_server import TcpServer, start_tcp_server
+from support.homes import temporary_home
+from support.tcp_server import TcpServer, start_tcp_server
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, binaries, layout
@@ -233,11 +233,14 @@ def test_the_installed_package_comes_before_path(
     assert find_binaries() != directory
 
 
-def test_what_the_user_chose_comes_before_all(tmp_path: Path) -> None:
+def test_what_the_user_chose_comes_before_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = fake_programs(tmp_path / "chosen", "17.2")
+    monkeypatch.chdir(tmp_path)
 
-    assert find_binaries(directory) == directory
-    assert programs_for(current_account(), directory).major == 17
+    assert find_binaries(Path("chosen")) == directory
+    assert programs_for(current_account(), Path("chosen")).major == 17
 
 
 def test_the_other_package_is_found_too(

@@ -14,12 +14,12 @@ from typing import Any
 
 import asyncpg
 import pytest
-from tests.support.homes import temporary_home
+from support.homes import temporary_home
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, ServerAddress, StopOutcome
 from ntrader.storage.embedded.accounts import unprivileged_account
-from ntrader.storage.embedded.binaries import find_binaries, identity
+from ntrader.storage.embedded.binaries import find_binaries, identity, programs_for
 from ntrader.storage.embedded.layout import locate
 
 CLIENT = """
@@ -357,6 +357,21 @@ def test_acquire_starts_a_server_again_that_was_killed(server: EmbeddedServer) -
     assert server.status().pid not in (killed, None)
     assert ask(server.address) == "ntrader"
     assert server.release() is StopOutcome.STOPPED
+
+
+def test_a_server_that_is_killed_while_it_starts_is_started_again(home: Path) -> None:
+    real = programs_for(locate(home).account).directory
+    mortal = home / "bin"
+    mortal.mkdir()
+    mortal.chmod(0o777)
+    (mortal / "initdb").symlink_to(real / "initdb")
+    script = f'#!/bin/sh\nmkdir {mortal}/killed && kill -9 $$\nexec {real}/postgres "$@"\n'
+    (mortal / "postgres").write_text(script)
+    (mortal / "postgres").chmod(0o755)
+
+    with EmbeddedServer(home, pg_bin=mortal, durable=False) as address:
+        assert (mortal / "killed").exists()
+        assert ask(address) == "ntrader"
 
 
 def test_a_stale_pid_of_another_living_process_is_no_obstacle_and_is_not_signalled(

@@ -11,14 +11,14 @@ from ntrader.storage.embedded.accounts import Account
 
 
 @contextmanager
-def temporary_home() -> Iterator[Path]:
+def temporary_home(parent: Path = Path("/tmp")) -> Iterator[Path]:
     """Yield an empty directory that is removed at the end.
 
     pytest's own directories are closed to all but their owner. Root's server runs as another
     user: it would keep its data outside of them, where nobody removes it.
     """
     # Short, so that the path of a socket in it is not too long, even where TMPDIR is.
-    path = Path(tempfile.mkdtemp(prefix="ntrader-test-", dir="/tmp"))
+    path = Path(tempfile.mkdtemp(prefix="ntrader-test-", dir=parent))
     if os.geteuid() == 0:
         path.chmod(0o711)
     try:

@@ -39,12 +39,10 @@ class Saver:
         return outcome.metadata.run_id
 
 
-async def save_outcome(url: str, *, failed: bool, **changes: Any) -> UUID:
-    details = {
-        key: changes.pop(key)
-        for key in ("artifacts", "events", "reproduced_from", "data_source")
-        if key in changes
-    }
-    outcome = make_failure(**changes) if failed else make_result(**changes)
-    async with Database.open(url) as database:
-        return await Saver(database).save(outcome, **details)
+    async def save_new(self, *, failed: bool = False, **changes: Any) -> UUID:
+        details = {name: changes.pop(name) for name in _DETAILS & changes.keys()}
+        outcome = make_failure(**changes) if failed else make_result(**changes)
+        return await self.save(outcome, **details)
+
+
+_DETAILS = {"artifacts", "events", "reproduced_from", "data_source"}

@@ -6,7 +6,7 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.homes import reachable_base
+from support.homes import reachable_base
 
 from ntrader.storage.embedded.binaries import programs_for
 from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster

@@ -117,7 +117,9 @@ def make_bars(
 
 
 def _scaled(values: Sequence[Any], precision: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    return np.array([int(Decimal(str(value)).scaleb(precision)) for value in values], dtype=np.int64)
+    return np.array(
+        [int(Decimal(str(value)).scaleb(precision)) for value in values], dtype=np.int64
+    )
 
 
 def make_config(
@@ -129,7 +131,7 @@ def make_config(
     parameters: dict[str, Any] | None = None,
     **changes: Any,
 ) -> RunConfig:
-    """Return the configuration of a run without costs, filled at the close, of the whole capital."""
+    """Return the configuration of a run that costs nothing, fills at the close and goes all in."""
     instrument = instrument or make_instrument()
     values: dict[str, Any] = {
         "strategy": {

@@ -462,6 +462,7 @@ TWO = "2020-01-02,10,12,9,11,50\n"
         (HEADER + "2020-01-02,10,12,9,11,1e14\n", "Line 2: volume 100000000000000 is above 10,000"),
         (HEADER + "2020-01-02,10,1e30,9,11,1\n", "Line 2: high '1e30' is out of range."),
         (HEADER + "2020-01-02,10,12,9,11,1e-400\n", "Line 2: volume '1e-400' is out of range."),
+        (HEADER + "2020-01-02,10,12,9,11,7.38e-275\n", "volume '7.38e-275' is out of range."),
     ],
 )
 def test_a_file_that_is_not_clean_is_refused_with_the_reason(
@@ -479,6 +480,12 @@ def test_nulls_and_nans_of_parquet_are_empty_cells(
     assert refused(table).message.endswith(
         "Row 1: open is empty; row 2: time is empty; row 3: open 'nan' is not a number."
     )
+
+
+def test_a_nan_in_place_of_a_time_is_an_empty_cell(refused: Callable[..., NtraderError]) -> None:
+    error = refused(parquet(pa.array([1_577_923_200.0, float("nan")])))
+
+    assert "Row 2: time is empty." in error.message
 
 
 def test_a_parquet_column_of_another_type_is_refused(

@@ -124,6 +124,7 @@ def test_the_engine_gets_precisions_currencies_and_fee() -> None:
     assert (pair.base_currency.code, pair.quote_currency.code) == ("BTC", "USDT")
     assert (str(pair.price_increment), str(pair.size_increment)) == ("0.1", "0.000001")
     assert pair.taker_fee == Decimal("0.002")
+    assert equity.quote_currency.precision == 2
 
 
 def test_a_currency_that_the_engine_does_not_know_is_registered() -> None:

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from ntrader.config import Settings
     from ntrader.services.workspace import Workspace
 
-PIPED_WIDTH = 100
-"""Columns of a table that is not written to a terminal."""
-
-
 class CommandLineError(UsageError):
     """The command line is not valid."""
 
@@ -50,8 +46,7 @@ class App:
         """Results, on stdout."""
         from rich.console import Console
 
-        width = None if sys.stdout.isatty() else PIPED_WIDTH
-        return Console(width=width, highlight=False, soft_wrap=False)
+        return Console(highlight=False)
 
     @cached_property
     def notes(self) -> Console:

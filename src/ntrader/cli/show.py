@@ -32,6 +32,8 @@ def _show_run(app: App, reference: str, *, as_json: bool) -> None:
     from ntrader.services.history import read_run
 
     details = app.call(lambda workspace: read_run(workspace, reference))
+    if details.problem is not None:
+        app.note(f"Warning: {details.problem}")
     if as_json:
         from ntrader.domain.documents import details_document
 

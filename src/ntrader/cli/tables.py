@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -71,7 +72,7 @@ def run_heading(run: BacktestRun) -> RenderableType:
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
         ("Data", plain_text(_data_line(run))),
-        ("Period", f"{run.start:%Y-%m-%d} to {run_end(run):%Y-%m-%d}"),
+        ("Period", f"{run.start:%Y-%m-%d} to {last_moment(run.end):%Y-%m-%d}"),
         ("Capital", costs),
         ("Created", f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC, took {run.duration_seconds:.2f} s"),
     )
@@ -174,7 +175,7 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
             plain_text(dataset.instrument.id),
             str(dataset.timeframe),
             f"{dataset.start:%Y-%m-%d}",
-            f"{dataset.end:%Y-%m-%d}",
+            f"{last_moment(dataset.end):%Y-%m-%d}",
             f"{dataset.rows:,}",
         )
     return table
@@ -192,7 +193,7 @@ def dataset_facts(dataset: Dataset) -> Table:
             f"{instrument.price_precision} decimals of price, {instrument.size_precision} of size",
         ),
         ("Bars", f"{dataset.rows:,} of {dataset.timeframe}"),
-        ("Range", f"{dataset.start:%Y-%m-%d %H:%M} to {dataset.end:%Y-%m-%d %H:%M} UTC"),
+        ("Range", f"{dataset.start:%Y-%m-%d %H:%M} to {last_moment(dataset.end):%Y-%m-%d %H:%M} UTC"),
         ("Source", dataset.source),
         *([("Description", dataset.description)] if dataset.description else []),
     )
@@ -235,7 +236,7 @@ def strategy_view(spec: StrategySpec) -> RenderableType:
         ("Strategy", Text(f"{spec.name} {spec.version}", style="cyan")),
         ("Type", spec.type),
         ("Also called", ", ".join(spec.aliases) or UNDEFINED),
-        ("Code", plain_text(spec.path)),
+        ("Code", plain_text(spec.path.removeprefix(f"{Path.cwd()}/"))),
     )
     table = _table("PARAMETER", "TYPE", "DEFAULT", "BOUNDS")
     table.add_column("MEANING")
@@ -268,9 +269,9 @@ def facts_table(facts: Sequence[tuple[str, Any]]) -> Table:
     return _facts(*facts)
 
 
-def run_end(run: BacktestRun) -> datetime:
-    """Return the last moment of a run's period: `end` itself belongs to the next bar."""
-    return run.end - timedelta(seconds=1)
+def last_moment(end: datetime) -> datetime:
+    """Return the last moment of a period: `end` itself belongs to the next bar."""
+    return end - timedelta(seconds=1)
 
 
 def short_id(run: BacktestRun) -> str:

@@ -8,9 +8,9 @@ from rich.text import Text
 from ntrader.cli.charts import equity_chart
 from ntrader.cli.tables import (
     artifacts_table,
+    last_moment,
     metrics_table,
     plain_text,
-    run_end,
     run_heading,
     undefined_notes,
 )
@@ -39,7 +39,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
             equity_chart(
                 details.equity.values.tolist(),
                 width=min(width, CHART_WIDTH),
-                labels=(f"{run.start:%Y-%m-%d}", f"{run_end(run):%Y-%m-%d}"),
+                labels=(f"{run.start:%Y-%m-%d}", f"{last_moment(run.end):%Y-%m-%d}"),
                 ascii_only=ascii_only,
             ),
         ]

@@ -143,9 +143,14 @@ class BacktestRun:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunDetails:
-    """A run with its files, and with what they hold when that was asked for."""
+    """A run with its files and what they hold.
+
+    `fills` and `equity` are None for a failed run, which has no files, and where `problem` says why
+    the files cannot be read.
+    """
 
     run: BacktestRun
     artifacts: tuple[Artifact, ...]
-    fills: tuple[Fill, ...] = ()
+    fills: tuple[Fill, ...] | None = None
     equity: EquityCurve | None = None
+    problem: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import signal
 import sys
 import threading
@@ -11,16 +12,13 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
-from nautilus_trader.accounting.error import AccountError
+from nautilus_trader.common.component import is_backtest_force_stop
 from nautilus_trader.model.data import BarType
 from nautilus_trader.model.enums import OrderSide, OrderType
-from nautilus_trader.model.events import OrderDenied, OrderFilled, OrderRejected
 
 from ntrader.domain.results import (
     BacktestFailure,
@@ -42,13 +40,13 @@ from ntrader.engine.accounting import (
 from ntrader.engine.bars import instant
 from ntrader.engine.catalog import to_engine_bars
 from ntrader.engine.instruments import to_nautilus
+from ntrader.engine.ledger import Ledger, RunRefusedError
 from ntrader.engine.metrics import compute_metrics
 from ntrader.engine.simulation import build_engine
-from ntrader.engine.traders import LongFlatTrader, MarketSetup, exact_fee
+from ntrader.engine.traders import LongFlatTrader, MarketSetup
 
 if TYPE_CHECKING:
     from nautilus_trader.backtest.engine import BacktestEngine
-    from nautilus_trader.model.events import OrderEvent
     from nautilus_trader.trading.strategy import Strategy
 
     from ntrader.domain.snapshot import RunConfig
@@ -58,29 +56,9 @@ if TYPE_CHECKING:
 CHUNK_BARS = 5_000
 """Bars that the engine gets at a time; progress is told after each chunk."""
 
+_NUMBER = re.compile(r"[0-9][0-9_.,]*")
+
 type Progress = Callable[[int, int], None]
-
-
-@dataclass(slots=True)
-class _Tape:
-    """What the engine said while it ran: fills and refusals, in the order of their execution."""
-
-    fills: list[OrderFilled] = field(default_factory=list)
-    refusals: list[str] = field(default_factory=list)
-    _seen: set[str] = field(default_factory=set)
-
-    def record(self, event: OrderEvent) -> None:
-        """Take an event; the engine publishes some of them twice."""
-        if isinstance(event, OrderFilled):
-            if event.id.value not in self._seen:
-                self._seen.add(event.id.value)
-                self.fills.append(event)
-        elif isinstance(event, OrderDenied | OrderRejected):
-            self.refusals.append(event.reason)
-
-
-class StrategyRefusedError(Exception):
-    """The strategy did what ntrader does not run yet."""
 
 
 def run(
@@ -98,128 +76,130 @@ def run(
     goes to stderr.
     """
     started = time.perf_counter()
-    tape = _Tape()
-    done = 0
+    simulation = _Simulation(config, strategy, bars, progress)
 
-    def tell(count: int) -> None:
-        nonlocal done
-        done = count
-        if progress is not None:
-            progress(count, len(bars))
-
-    def failure(message: str, trace: str) -> BacktestFailure:
+    def failure(message: str, trace: str = "") -> BacktestFailure:
         return BacktestFailure(
             metadata=metadata,
             message=message,
             traceback=trace,
             finished_at=datetime.now(UTC),
             duration_seconds=time.perf_counter() - started,
-            bars_done=done,
+            bars_done=simulation.bars_done,
         )
+
+    def so_far() -> str:
+        return f"after {simulation.bars_done:,} of {len(bars):,} bars"
 
     try:
         with _interruptible(), _quiet(), contextlib.redirect_stdout(sys.stderr):
-            notices = _simulate(config, strategy, bars, tape, tell)
-        fills = _fills_of(tape, bars, config)
-        return _result(
-            config,
-            bars,
-            fills,
-            metadata,
-            notices=(*_refusal_notices(tape.refusals), *notices),
-            started=started,
-        )
+            notices = simulation.run()
+        return _result(config, bars, simulation.ledger, metadata, notices=notices, started=started)
     except KeyboardInterrupt:
-        return failure(f"Interrupted after {done:,} of {len(bars):,} bars.", "")
-    except AccountError as error:
+        return failure(f"Interrupted {so_far()}.")
+    except RunRefusedError as error:
+        return failure(f"Stopped {so_far()}. {error}")
+    except SystemExit as error:
         return failure(
-            f"The account was overspent after {done:,} of {len(bars):,} bars: {error}. "
-            "A lower equity fraction leaves room for gaps and fees.",
-            traceback.format_exc(),
+            f"The strategy called exit({error.code}) {so_far()}.", traceback.format_exc()
         )
-    except StrategyRefusedError as error:
-        return failure(str(error), "")
     except Exception as error:  # whatever a strategy raises is the run's result
         return failure(_one_line(error), traceback.format_exc())
 
 
-def _simulate(
-    config: RunConfig,
-    strategy: StrategyDefinition,
-    bars: Bars,
-    tape: _Tape,
-    tell: Callable[[int], None],
-) -> list[str]:
-    """Drive the engine over the bars in chunks and return what the user should know."""
-    timeframe = Timeframe.parse(config.timeframe)
-    domain_instrument = config.instrument.to_instrument()
-    instrument = to_nautilus(domain_instrument, fee=config.fee)
-    engine = build_engine(config, instrument)
-    try:
-        engine.kernel.msgbus.subscribe("events.order.*", tape.record)
-        trader = strategy.trader(
-            config.strategy.parameters,
-            MarketSetup(
-                instrument=instrument,
-                bar_type=BarType.from_str(config.bar_type),
-                initial_capital=config.initial_capital,
-                equity_fraction=config.equity_fraction,
-                fee=config.fee,
-            ),
-        )
-        engine.add_strategy(trader)
-        for first in range(0, len(bars), CHUNK_BARS):
-            chunk = bars.slice(first, first + CHUNK_BARS)
-            engine.add_data(to_engine_bars(chunk, domain_instrument, timeframe), validate=False)
+class _Simulation:
+    """Drives the engine over the bars, a chunk at a time, and says how far it came."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        strategy: StrategyDefinition,
+        bars: Bars,
+        progress: Progress | None,
+    ) -> None:
+        self._config = config
+        self._strategy = strategy
+        self._bars = bars
+        self._progress = progress
+        self.ledger = Ledger(config.initial_capital, config.fee)
+        self.bars_done = 0
+
+    def run(self) -> list[str]:
+        """Run to the end of the bars and return what the user should know."""
+        config = self._config
+        instrument = to_nautilus(config.instrument.to_instrument(), fee=config.fee)
+        engine = build_engine(config, instrument)
+        try:
+            engine.kernel.msgbus.subscribe("events.order.*", self.ledger.record)
+            trader = self._strategy.trader(
+                config.strategy.parameters,
+                MarketSetup(
+                    instrument=instrument,
+                    bar_type=BarType.from_str(config.bar_type),
+                    ledger=self.ledger,
+                    equity_fraction=config.equity_fraction,
+                ),
+            )
+            engine.add_strategy(trader)
+            self._feed(engine)
+            filled = len(self.ledger.fills)
+            engine.end()
+            return [
+                *_refusal_notices(self.ledger.refusals),
+                *_last_notices(len(self.ledger.fills) - filled),
+                *_trader_notices(trader),
+                *_open_notices(engine),
+            ]
+        finally:
+            self.bars_done = engine.iteration
+            # Without it every run leaks what it loaded.
+            engine.dispose()
+
+    def _feed(self, engine: BacktestEngine) -> None:
+        instrument = self._config.instrument.to_instrument()
+        timeframe = Timeframe.parse(self._config.timeframe)
+        total = len(self._bars)
+        for first in range(0, total, CHUNK_BARS):
+            chunk = self._bars.slice(first, first + CHUNK_BARS)
+            engine.add_data(to_engine_bars(chunk, instrument, timeframe), validate=False)
             engine.run(streaming=True)
             engine.clear_data()
-            tell(first + len(chunk))
-        engine.end()
-        return _notices(engine, trader)
-    finally:
-        # Without it every run leaks what it loaded.
-        engine.dispose()
+            done = first + len(chunk)
+            if is_backtest_force_stop() or engine.iteration != done:
+                raise RunRefusedError("The engine was shut down before the data ended.")
+            if self._progress is not None:
+                self._progress(done, total)
 
 
-def _fills_of(tape: _Tape, bars: Bars, config: RunConfig) -> tuple[Fill, ...]:
+def _fills_of(ledger: Ledger, bars: Bars, config: RunConfig) -> tuple[Fill, ...]:
     """Return the fills, each at the label of the bar on which it happened."""
+    instants = np.array([fill.ts_event for fill in ledger.fills], dtype=np.int64)
     close_times = bars.close_times(Timeframe.parse(config.timeframe))
+    indices = np.minimum(np.searchsorted(close_times, instants), len(bars) - 1)
     at_close = config.fill is FillMode.CLOSE
-    position = Decimal(0)
-    fills = []
-    for event in tape.fills:
-        index = int(np.searchsorted(close_times, event.ts_event))
-        side = Side.BUY if event.order_side == OrderSide.BUY else Side.SELL
-        quantity = event.last_qty.as_decimal()
-        position += quantity if side is Side.BUY else -quantity
-        time_ = instant(bars.times[min(index, len(bars) - 1)])
-        if position < 0:
-            raise StrategyRefusedError(
-                f"The strategy sold short on {time_:%Y-%m-%d %H:%M}: ntrader runs cash accounts, "
-                "long or flat."
-            )
-        fills.append(
-            Fill(
-                time=time_,
-                side=side,
-                quantity=quantity,
-                price=event.last_px.as_decimal(),
-                fee=exact_fee(event, config.fee),
-                at_close=at_close and event.order_type == OrderType.MARKET,
-            )
+    return tuple(
+        Fill(
+            time=instant(label),
+            side=Side.BUY if fill.order_side == OrderSide.BUY else Side.SELL,
+            quantity=fill.last_qty.as_decimal(),
+            price=fill.last_px.as_decimal(),
+            fee=ledger.fee_of(fill),
+            at_close=at_close and fill.order_type == OrderType.MARKET,
         )
-    return tuple(fills)
+        for fill, label in zip(ledger.fills, bars.times[indices].tolist(), strict=True)
+    )
 
 
 def _result(
     config: RunConfig,
     bars: Bars,
-    fills: tuple[Fill, ...],
+    ledger: Ledger,
     metadata: BacktestMetadata,
     *,
-    notices: tuple[str, ...],
+    notices: list[str],
     started: float,
 ) -> EnhancedBacktestResult:
+    fills = _fills_of(ledger, bars, config)
     equity = equity_curve(bars.times, bars.closes(), fills, config.initial_capital)
     trades = round_trips(fills)
     metrics = compute_metrics(
@@ -239,7 +219,7 @@ def _result(
         equity=equity,
         fills=fills,
         trades=trades,
-        warnings=notices,
+        warnings=tuple(notices),
         result_digest=result_digest_of(fills, trades, equity),
         finished_at=datetime.now(UTC),
         duration_seconds=time.perf_counter() - started,
@@ -247,24 +227,35 @@ def _result(
 
 
 def _refusal_notices(refusals: list[str]) -> list[str]:
-    counted = Counter(refusals)
+    """Return a line for each kind of reason: reasons that differ in their numbers are of a kind."""
+    kinds = [_NUMBER.sub("0", reason) for reason in refusals]
+    first = dict(zip(reversed(kinds), reversed(refusals), strict=True))
     return [
-        f"{_orders(count)} refused by the simulated exchange: {reason}"
-        for reason, count in counted.items()
+        f"{_orders(count)} refused by the simulated exchange: {first[kind]}"
+        + (" (the first of them)" if count > 1 else "")
+        for kind, count in Counter(kinds).items()
     ]
 
 
-def _notices(engine: BacktestEngine, trader: Strategy) -> list[str]:
-    found = []
-    if isinstance(trader, LongFlatTrader) and trader.too_small_entries:
-        found.append(
-            f"{trader.too_small_entries} entries came to nothing: "
-            "the equity does not pay for one unit."
-        )
-    unfilled = engine.cache.orders_open_count() + engine.cache.orders_inflight_count()
-    if unfilled:
-        found.append(f"{_orders(unfilled)} still open when the data ended.")
-    return found
+def _trader_notices(trader: Strategy) -> list[str]:
+    if not isinstance(trader, LongFlatTrader) or not trader.too_small_entries:
+        return []
+    entries = trader.too_small_entries
+    return [
+        f"{'1 entry' if entries == 1 else f'{entries:,} entries'} came to nothing: "
+        "the equity does not pay for one unit."
+    ]
+
+
+def _last_notices(fills: int) -> list[str]:
+    if not fills:
+        return []
+    return [f"{_orders(fills)} filled at the last close, sent when the strategy was stopped."]
+
+
+def _open_notices(engine: BacktestEngine) -> list[str]:
+    count = engine.cache.orders_open_count() + engine.cache.orders_inflight_count()
+    return [f"{_orders(count)} still open when the data ended."] if count else []
 
 
 def _orders(count: int) -> str:
@@ -279,10 +270,13 @@ def _one_line(error: Exception) -> str:
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
     """Let Ctrl-C raise at once: an event loop would only note it until the engine is done."""
-    if threading.current_thread() is not threading.main_thread():
+    previous = signal.getsignal(signal.SIGINT)
+    in_main = threading.current_thread() is threading.main_thread()
+    # Who runs in the background of a shell script ignores Ctrl-C, and goes on to.
+    if not in_main or previous in (None, signal.SIG_IGN):
         yield
         return
-    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:

@@ -11,6 +11,8 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from nautilus_trader.accounting.factory import AccountFactory
 from nautilus_trader.backtest.config import SimulationModuleConfig
 from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
 from nautilus_trader.backtest.models import FillModel, LatencyModel
@@ -98,7 +100,10 @@ class OpeningAuction(SimulationModule):
 
 
 def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
-    """Return an engine with the run's venue, account, costs and instrument, and no data yet."""
+    """Return an engine with the run's venue, account, costs and instrument, and no data yet.
+
+    The global generators of `random` and `numpy.random` start from the run's seed.
+    """
     engine = BacktestEngine(
         BacktestEngineConfig(
             trader_id=TraderId("NTRADER-001"),
@@ -110,6 +115,7 @@ def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
     # The analyzer appends to a pandas series for each closed position, quadratic in their number.
     setattr(engine.portfolio.analyzer, "record_trade", _ignore)  # noqa: B010
     fill_model = BarFillModel(config.slippage, config.seed)
+    np.random.seed(config.seed)
     auctions: list[OpeningAuction] = []
     latency: LatencyModel | None = None
     if config.fill is FillMode.NEXT_OPEN:
@@ -117,12 +123,16 @@ def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
         engine.kernel.msgbus.subscribe("events.order.*", auction.on_order_event)
         auctions.append(auction)
         latency = LatencyModel(base_latency_nanos=1)
+    # Registered for the whole process; a second run at the venue would be refused.
+    AccountFactory.deregister_cash_borrowing(config.instrument.venue)
     engine.add_venue(
         venue=Venue(config.instrument.venue),
         oms_type=OmsType.NETTING,
         account_type=AccountType.CASH,
         starting_balances=[Money(config.initial_capital, instrument.quote_currency)],
         base_currency=None,
+        # The ledger refuses what is not paid for, exactly; see there.
+        allow_cash_borrowing=True,
         fill_model=fill_model,
         latency_model=latency,
         modules=auctions,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_FLOOR, Decimal
+from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING
 
 from nautilus_trader.model.enums import OrderSide
@@ -11,12 +11,15 @@ from nautilus_trader.model.objects import Quantity
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
+from ntrader.engine.accounting import EXACT
 from ntrader.engine.strategies.base import AnyStrategy, Intent
 
 if TYPE_CHECKING:
     from nautilus_trader.model.data import Bar, BarType
-    from nautilus_trader.model.events import OrderDenied, OrderFilled, OrderRejected
+    from nautilus_trader.model.events import OrderDenied, OrderRejected
     from nautilus_trader.model.instruments import Instrument
+
+    from ntrader.engine.ledger import Ledger
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,27 +28,15 @@ class MarketSetup:
 
     instrument: Instrument
     bar_type: BarType
-    initial_capital: Decimal
+    ledger: Ledger
     equity_fraction: Decimal
-    fee: Decimal
-
-
-def exact_fee(event: OrderFilled, rate: Decimal) -> Decimal:
-    """Return the fee of a fill, as a fraction of the traded value.
-
-    NautilusTrader rounds its own figure to the currency's cents; over hundreds of fills that moves
-    the size of later entries.
-    """
-    fee: Decimal = event.last_px.as_decimal() * event.last_qty.as_decimal() * rate
-    return fee
 
 
 class LongFlatTrader(Strategy):
     """Turns a strategy's intents into market orders.
 
-    An entry buys floor(equity x equity_fraction / close) units, rounded down to the instrument's
-    size precision; an exit sells the whole position. Cash and position are kept here, exactly,
-    from the fills.
+    An entry buys equity x equity_fraction / close units, rounded down to the instrument's size
+    precision; an exit sells the whole position.
     """
 
     def __init__(self, logic: AnyStrategy, setup: MarketSetup) -> None:
@@ -53,8 +44,7 @@ class LongFlatTrader(Strategy):
         self._logic = logic
         self._setup = setup
         self._unit = Decimal(1).scaleb(-setup.instrument.size_precision)
-        self._cash = setup.initial_capital
-        self._position = Decimal(0)
+        self._ledger = setup.ledger
         self.too_small_entries = 0
 
     def on_start(self) -> None:
@@ -71,37 +61,27 @@ class LongFlatTrader(Strategy):
         if intent is Intent.ENTER:
             self._enter(bar.close.as_decimal())
         else:
-            self._send(OrderSide.SELL, self._position)
+            self._send(OrderSide.SELL, self._ledger.position)
 
     def _enter(self, close: Decimal) -> None:
-        equity = self._cash + self._position * close
-        units = (equity * self._setup.equity_fraction / close / self._unit).to_integral_value(
-            rounding=ROUND_FLOOR
-        )
-        if units <= 0:
+        with localcontext(EXACT):
+            equity = self._ledger.cash + self._ledger.position * close
+            quantity = equity * self._setup.equity_fraction // (close * self._unit) * self._unit
+        if quantity <= 0:
             self.too_small_entries += 1
             self._logic.is_long = False
             return
-        self._send(OrderSide.BUY, units * self._unit)
+        self._send(OrderSide.BUY, quantity)
 
     def _send(self, side: OrderSide, quantity: Decimal) -> None:
-        exact = quantity.quantize(self._unit)
-        order = self.order_factory.market(
-            self._setup.instrument.id, side, Quantity.from_decimal(exact)
-        )
-        self.submit_order(order)
-
-    def on_order_filled(self, event: OrderFilled) -> None:
-        """Keep cash and position."""
-        quantity = event.last_qty.as_decimal()
-        signed = quantity if event.order_side == OrderSide.BUY else -quantity
-        self._position += signed
-        self._cash -= signed * event.last_px.as_decimal() + exact_fee(event, self._setup.fee)
+        with localcontext(EXACT):
+            exact = Quantity.from_decimal(quantity.quantize(self._unit))
+        self.submit_order(self.order_factory.market(self._setup.instrument.id, side, exact))
 
     def on_order_denied(self, event: OrderDenied) -> None:
         """Forget a decision that came to nothing."""
-        self._logic.is_long = self._position > 0
+        self._logic.is_long = self._ledger.position > 0
 
     def on_order_rejected(self, event: OrderRejected) -> None:
         """Forget a decision that came to nothing."""
-        self._logic.is_long = self._position > 0
+        self._logic.is_long = self._ledger.position > 0

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
+from ntrader.errors import InvalidDataError, NotFoundError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
 
 if TYPE_CHECKING:
@@ -54,10 +55,10 @@ async def trades_of(workspace: Workspace, reference: str) -> tuple[Trade, ...]:
 
 
 async def read_run(workspace: Workspace, reference: str) -> RunDetails:
-    """Return a run with its files and what they hold.
+    """Return a run with its files and what they hold; unreadable files are told, not raised.
 
     Raises:
-        NotFoundError: there is no such run, or one of its files is gone.
+        NotFoundError: there is no such run.
         AmbiguousReferenceError: the reference fits more than one run.
     """
     store = await workspace.store()
@@ -65,12 +66,15 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
     artifacts = await store.runs.artifacts(run.run_id)
     if run.status is RunStatus.FAILED:
         return RunDetails(run=run, artifacts=artifacts)
-    return RunDetails(
-        run=run,
-        artifacts=artifacts,
-        fills=read_fills(workspace.artifacts, artifacts),
-        equity=read_equity(workspace.artifacts, artifacts),
-    )
+    try:
+        return RunDetails(
+            run=run,
+            artifacts=artifacts,
+            fills=read_fills(workspace.artifacts, artifacts),
+            equity=read_equity(workspace.artifacts, artifacts),
+        )
+    except (NotFoundError, InvalidDataError) as error:
+        return RunDetails(run=run, artifacts=artifacts, problem=error.message)
 
 
 def strategy_name(text: str) -> str:

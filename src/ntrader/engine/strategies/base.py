@@ -72,13 +72,14 @@ class LongFlatStrategy[P: StrategyParameters]:
         """Go long with the run's fraction of the equity; nothing if already long."""
         if not self.is_long:
             self.is_long = True
-            self.intent = Intent.ENTER
+            # Taking back an exit of this same bar leaves the position as it is.
+            self.intent = None if self.intent is Intent.EXIT else Intent.ENTER
 
     def exit(self) -> None:
         """Sell the whole position; nothing if flat."""
         if self.is_long:
             self.is_long = False
-            self.intent = Intent.EXIT
+            self.intent = None if self.intent is Intent.ENTER else Intent.EXIT
 
 
 type AnyStrategy = LongFlatStrategy[Any]

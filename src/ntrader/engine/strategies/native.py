@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal
@@ -58,7 +59,7 @@ class NativeStrategy(StrategyDefinition):
             parameters=tuple(
                 ParameterSpec(
                     name=field.name,
-                    type=_TYPE_NAMES.get(hints[field.name], "string"),
+                    type=_type_name(hints[field.name]),
                     default=_json_value(_default_of(field)),
                     description="",
                 )
@@ -114,6 +115,14 @@ def _config_class_of(cls: type[Strategy]) -> type[StrategyConfig]:
             hint=f"Annotate its constructor: def __init__(self, config: {cls.__name__}Config).",
         )
     return found[0]
+
+
+def _type_name(hint: Any) -> str:
+    """Return the JSON type of a hint; that of its one member if it is optional."""
+    members = [member for member in typing.get_args(hint) if member is not type(None)]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        return _type_name(members[0]) if len(members) == 1 else "any"
+    return _TYPE_NAMES.get(hint, "string")
 
 
 def _default_of(field: msgspec.structs.FieldInfo) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from math import fsum
 from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
@@ -37,14 +38,21 @@ class RollingMean:
         self._period = period
         self._window: deque[float] = deque()
         self._sum = 0.0
+        self._dropped = 0
 
     def update(self, value: float) -> float | None:
         """Add `value` and return the mean."""
-        self._window.append(value)
+        window, period = self._window, self._period
+        window.append(value)
         self._sum += value
-        if len(self._window) > self._period:
-            self._sum -= self._window.popleft()
-        return self._sum / self._period if len(self._window) == self._period else None
+        if len(window) > period:
+            self._sum -= window.popleft()
+            self._dropped += 1
+            if self._dropped == period:
+                # A running sum drifts without end, and keeps the rounding of a price long gone.
+                self._sum = fsum(window)
+                self._dropped = 0
+        return self._sum / period if len(window) == period else None
 
 
 class SmaCrossover(LongFlatStrategy[SmaParameters]):

@@ -52,6 +52,7 @@ def find_binaries(chosen: Path | None = None) -> Path:
         DatabaseUnavailableError: there are none, or `chosen` is not such a directory.
     """
     if chosen is not None:
+        chosen = chosen.expanduser().absolute()
         if not _complete(chosen):
             raise DatabaseUnavailableError(
                 f"There are no programs postgres and initdb in {chosen}.",

@@ -1,0 +1,162 @@
+"""`ntrader history`: find runs."""
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from support.commands import Command
+
+from ntrader.domain.queries import ORDERS
+
+type SaveRun = Callable[..., UUID]
+
+
+def test_an_empty_history_says_how_to_begin(ntrader: Command) -> None:
+    listed = ntrader("history")
+
+    assert (listed.exit_code, listed.stdout) == (0, "")
+    assert "ntrader run --strategy sma" in listed.stderr
+    assert ntrader("history", "--json").json == {"runs": [], "next": None}
+
+
+def test_history_lists_the_newest_first_in_80_columns(ntrader: Command, save_run: SaveRun) -> None:
+    old = save_run(started_at=datetime(2026, 1, 1, tzinfo=UTC))
+    new = save_run(started_at=datetime(2026, 1, 2, tzinfo=UTC), strategy="momentum")
+    failed = save_run(started_at=datetime(2026, 1, 3, tzinfo=UTC), failed=True)
+
+    lines = ntrader("history").stdout.splitlines()
+
+    ids = [line.split()[0] for line in lines[2:]]
+    assert ids == [str(run)[:8] for run in (failed, new, old)]
+    assert "failed" in lines[2]
+    assert "12.35%" in lines[3]
+    assert max(map(len, lines)) <= 80
+
+
+def test_the_limit_counts_matching_runs_not_runs_read(ntrader: Command, save_run: SaveRun) -> None:
+    wanted = [save_run(strategy="sma", sharpe_ratio=1.0 + number) for number in range(3)]
+    for number in range(10):
+        save_run(strategy="momentum", sharpe_ratio=10.0 + number)
+
+    arguments = ["--strategy", "sma", "--sort", "sharpe_ratio", "--limit", "2", "--json"]
+    page = ntrader("history", *arguments).json
+
+    assert [run["run_id"] for run in page["runs"]] == [str(wanted[2]), str(wanted[1])]
+    rest = ntrader("history", *arguments, "--after", page["next"]).json
+    assert [run["run_id"] for run in rest["runs"]] == [str(wanted[0])]
+    assert rest["next"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--strategy", "rsi"], {"rsi"}),
+        (["--strategy", "rsi_mean_reversion"], {"rsi"}),
+        (["--type", "momentum"], {"goog"}),
+        (["--symbol", "GOOG"], {"goog"}),
+        (["--status", "failed"], {"failed"}),
+        (["--since", "2026-03-01"], {"goog", "failed"}),
+        (["--until", "2026-02-01"], {"sma"}),
+        (["-p", "fast_period=7"], {"rsi"}),
+        (["--strategy", "sma", "--status", "success"], {"sma"}),
+        (["--strategy", "nobody"], set()),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_history_filters(
+    ntrader: Command, save_run: SaveRun, options: list[str], expected: set[str]
+) -> None:
+    names = {
+        save_run(started_at=datetime(2026, 1, 5, tzinfo=UTC)): "sma",
+        save_run(
+            started_at=datetime(2026, 2, 5, tzinfo=UTC),
+            strategy="rsi",
+            parameters={"fast_period": 7},
+        ): "rsi",
+        save_run(
+            started_at=datetime(2026, 3, 5, tzinfo=UTC), strategy="momentum", symbol="GOOG"
+        ): "goog",
+        save_run(started_at=datetime(2026, 4, 5, tzinfo=UTC), failed=True): "failed",
+    }
+
+    runs = ntrader("history", *options, "--json").json["runs"]
+
+    assert {names[UUID(run["run_id"])] for run in runs} == expected
+
+
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_a_walk_by_cursor_sees_each_run_once(
+    ntrader: Command, save_run: SaveRun, direction: str
+) -> None:
+    """Equal times, equal and undefined metrics, and failed runs are where a cursor could slip."""
+    saved = {str(save_run(sharpe_ratio=None if number % 3 else 1.0)) for number in range(18)}
+    saved |= {str(save_run(failed=True)) for _ in range(6)}
+
+    for order in ORDERS:
+        seen: list[str] = []
+        after: list[str] = []
+        while True:
+            arguments = ["--sort", f"{order}:{direction}", "--limit", "7", "--json", *after]
+            page = ntrader("history", *arguments).json
+            seen += [run["run_id"] for run in page["runs"]]
+            if page["next"] is None:
+                break
+            after = ["--after", page["next"]]
+        assert len(seen) == len(saved), order
+        assert set(seen) == saved, order
+
+
+def test_csv_has_one_row_a_run(ntrader: Command, save_run: SaveRun) -> None:
+    run_id = save_run(parameters={"fast_period": 7, "slow_period": 21}, sharpe_ratio=None)
+
+    rows = list(csv.DictReader(io.StringIO(ntrader("history", "--csv").stdout)))
+
+    assert [row["run_id"] for row in rows] == [str(run_id)]
+    assert json.loads(rows[0]["parameters"]) == {"fast_period": 7, "slow_period": 21}
+    assert rows[0]["sharpe_ratio"] == ""
+    assert float(rows[0]["total_return"]) == pytest.approx(0.12345678)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--sort", "luck"], "luck"),
+        (["--sort", "sharpe_ratio:up"], "up"),
+        (["--after", "!!"], "cursor"),
+        (["--limit", "0"], "--limit"),
+        (["--limit", "1001"], "--limit"),
+        (["--since", "tomorrow"], "tomorrow"),
+        (["--status", "lost"], "lost"),
+        (["-p", "fast_period"], "NAME=VALUE"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_a_wrong_question_is_refused(ntrader: Command, arguments: list[str], said: str) -> None:
+    refused = ntrader("history", *arguments, "--json")
+
+    assert refused.exit_code == 2
+    assert said in refused.json["error"]["message"]
+
+
+def test_a_cursor_is_refused_for_another_list(ntrader: Command, save_run: SaveRun) -> None:
+    for _ in range(2):
+        save_run()
+    cursor = ntrader("history", "--limit", "1", "--json").json["next"]
+
+    refused = ntrader("history", "--after", cursor, "--sort", "cagr", "--json")
+
+    assert refused.exit_code == 2
+    assert refused.json["error"]["code"] == "cursor_mismatch"
+
+
+def test_names_cannot_drive_the_terminal(ntrader: Command, save_run: SaveRun) -> None:
+    save_run(strategy="\x1b[31m[bold]red[/]")
+
+    listed = ntrader("history").stdout
+
+    assert "\x1b" not in listed
+    assert "[bold]red[/]" in listed

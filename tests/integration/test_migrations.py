@@ -1,0 +1,202 @@
+"""How a database comes to our schema, and back."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+from support.database import execute
+
+from ntrader.errors import SchemaError
+from ntrader.storage import migrations
+from ntrader.storage.database import Database
+from ntrader.storage.tables import TABLES, Base
+
+CHECKOUT = Path(__file__).parents[2]
+
+# What a schema consists of, as PostgreSQL itself writes it down.
+CATALOG = {
+    "columns": """
+        SELECT table_name, column_name, ordinal_position, data_type, udt_name, is_nullable,
+            column_default, identity_generation, numeric_precision, numeric_scale
+        FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 3""",
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+        FROM pg_constraint WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2""",
+    "indexes": "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1",
+    "enums": """
+        SELECT enumtypid::regtype::text, enumlabel, enumsortorder FROM pg_enum ORDER BY 1, 3""",
+    "functions": """
+        SELECT proname, pg_get_functiondef(oid) FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace ORDER BY 1""",
+    "triggers": """
+        SELECT pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal ORDER BY 1""",
+    "views": "SELECT viewname, definition FROM pg_views WHERE schemaname = 'public' ORDER BY 1",
+}
+
+
+async def schema_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
+    return {
+        part: [tuple(row) for row in await database.fetch(text(query))]
+        for part, query in CATALOG.items()
+    }
+
+
+@pytest.fixture
+async def empty(empty_database_url):
+    async with Database.open(empty_database_url) as opened:
+        yield opened
+
+
+def difference(connection: Connection) -> list[Any]:
+    """Return what autogenerate would change."""
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    options = {
+        "version_table": migrations.VERSION_TABLE,
+        "compare_server_default": True,
+        "include_name": lambda name, kind, _: kind != "table" or name in TABLES,
+    }
+    context = MigrationContext.configure(connection, opts=options)
+    return list(compare_metadata(context, Base.metadata))
+
+
+async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty):
+    untouched = await schema_of(empty)
+    await migrations.upgrade(empty)
+    first = await schema_of(empty)
+    await migrations.downgrade(empty, "base")
+    emptied = await schema_of(empty)
+    await migrations.upgrade(empty)
+
+    assert await schema_of(empty) == first
+    assert all(first.values())
+    assert [row for row in emptied["columns"] if row[0] != migrations.VERSION_TABLE] == []
+    for part in ("enums", "functions", "triggers", "views"):
+        assert emptied[part] == untouched[part]
+
+
+async def test_autogenerate_finds_no_difference(database):
+    async with database.transaction() as connection:
+        assert await connection.run_sync(difference) == []
+
+
+async def test_autogenerate_sees_a_difference(database):
+    await database.run(lambda connection: connection.execute(text("DROP INDEX ix_events_payload")))
+    async with database.transaction() as connection:
+        assert len(await connection.run_sync(difference)) == 1
+
+
+def test_the_newest_revision_is_the_one_that_the_program_expects():
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(migrations.script_directory()))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
+
+
+async def test_an_empty_database_has_no_version(empty):
+    version = await migrations.schema_version(empty)
+    assert (version.current, version.up_to_date) == (None, False)
+
+
+async def test_ensure_schema_migrates_an_empty_database(empty):
+    await migrations.ensure_schema(empty)
+    assert (await migrations.schema_version(empty)).up_to_date
+
+
+async def test_ensure_schema_keeps_what_is_there(database, save_run):
+    save_run()
+    await migrations.ensure_schema(database)
+    assert (await database.fetch(text("SELECT count(*) FROM backtest_runs")))[0][0] == 1
+
+
+async def test_eight_at_once_migrate_an_empty_database_once(empty_database_url):
+    async def ensure() -> None:
+        async with Database.open(empty_database_url) as database:
+            await migrations.ensure_schema(database)
+
+    await asyncio.gather(*(ensure() for _ in range(8)))
+
+    async with Database.open(empty_database_url) as database:
+        versions = await database.fetch(text(f"SELECT * FROM {migrations.VERSION_TABLE}"))
+        assert [row.version_num for row in versions] == [migrations.HEAD]
+
+
+async def test_the_schema_of_a_newer_program_is_refused(database, database_url):
+    await execute(database_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
+    with pytest.raises(SchemaError, match="does not know") as caught:
+        await migrations.ensure_schema(database)
+    assert "upgrade" in (caught.value.hint or "")
+
+
+async def test_tables_of_others_are_left_alone(empty, empty_database_url):
+    await execute(
+        empty_database_url,
+        "CREATE TABLE users (id int)",
+        "CREATE TABLE alembic_version (version_num text)",
+        "INSERT INTO alembic_version VALUES ('theirs')",
+    )
+    await migrations.upgrade(empty)
+    async with empty.transaction() as connection:
+        assert await connection.run_sync(difference) == []
+    await migrations.downgrade(empty, "base")
+    rows = await empty.fetch(text("SELECT version_num FROM alembic_version, (SELECT FROM users)"))
+    assert rows == []
+    assert (await empty.fetch(text("SELECT * FROM alembic_version")))[0][0] == "theirs"
+
+
+async def test_a_name_that_is_taken_is_an_error_that_leaves_nothing(empty, empty_database_url):
+    await execute(empty_database_url, "CREATE TABLE strategies (id int)")
+    before = await schema_of(empty)
+    with pytest.raises(SchemaError, match='"strategies" already exists'):
+        await migrations.ensure_schema(empty)
+    assert await schema_of(empty) == before
+
+
+def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command,
+        cwd=CHECKOUT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_the_alembic_command_of_a_checkout_makes_the_same_schema(
+    empty, empty_database_url, database
+):
+    done = run(sys.executable, "-m", "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
+    assert done.returncode == 0, done.stderr
+    assert await schema_of(empty) == await schema_of(database)
+    await migrations.ensure_schema(empty)
+
+
+def test_the_alembic_command_finds_nothing_to_do(database_url):
+    done = run(sys.executable, "-m", "alembic", "check", DATABASE_URL=database_url)
+    assert done.returncode == 0, done.stderr
+    assert "No new upgrade operations detected" in done.stdout
+
+
+def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(database_url):
+    script = (
+        "import asyncio, sys\n"
+        "from ntrader.storage.store import open_store\n"
+        "async def main():\n"
+        "    async with open_store(sys.argv[1], artifacts='/nonexistent'):\n"
+        "        pass\n"
+        "asyncio.run(main())\n"
+        "heavy = {'alembic', 'pandas', 'pyarrow', 'numpy', 'fsspec', 'nautilus_trader'}\n"
+        "print(sorted(heavy & sys.modules.keys()))\n"
+    )
+    done = run(sys.executable, "-c", script, database_url)
+    assert (done.stdout, done.stderr) == ("[]\n", "")
