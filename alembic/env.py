@@ -8,9 +8,9 @@ import asyncio
 from contextlib import ExitStack
 from typing import Any
 
+from alembic import context
 from sqlalchemy import Connection
 
-from alembic import context
 from ntrader.storage.migrations import VERSION_TABLE, take_migration_lock
 from ntrader.storage.tables import TABLES, Base
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+
 from support.database import SERVER_VARIABLES, Background, TestServer, test_server
 
 

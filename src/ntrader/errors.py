@@ -10,7 +10,7 @@
     ├── DatabaseError                   1
     │   ├── DatabaseUnavailableError    4
     │   └── SchemaError
-    ├── RunFailedError                  1  the backtest itself failed
+    ├── DamagedError                    1  a stored file is not what was stored
     └── ConflictError                   1  refused, because something else needs it as it is
 
 A message says what happened, a hint what to do next. The exit code belongs to the class.
@@ -88,10 +88,10 @@ class SchemaError(DatabaseError):
     code = "schema"
 
 
-class RunFailedError(NtraderError):
-    """The backtest failed."""
+class DamagedError(NtraderError):
+    """A stored file is not what was stored."""
 
-    code = "run_failed"
+    code = "damaged"
 
 
 class ConflictError(NtraderError):

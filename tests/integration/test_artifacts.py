@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 import numpy as np
 import pytest
 
-from ntrader.errors import DatabaseError, NotFoundError
+from ntrader.errors import DamagedError, NotFoundError
 from ntrader.storage import parquet
 from ntrader.storage.artifacts import ArtifactStore
 
@@ -40,7 +40,7 @@ def all_files(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*"))
 
 
-def test_a_table_comes_back_as_it_was_written(files):
+def test_a_table_comes_back_as_it_was_written(files: ArtifactStore) -> None:
     read = files.read_table(files.write_table(RUN, "all.parquet", COLUMNS))
     assert list(read) == list(COLUMNS)
     for name in ("time", "equity", "quantity", "return"):
@@ -51,7 +51,7 @@ def test_a_table_comes_back_as_it_was_written(files):
     assert np.signbit(read["equity"][2])
 
 
-def test_other_readers_see_the_same_table(files, root):
+def test_other_readers_see_the_same_table(files: ArtifactStore, root: Path) -> None:
     from pyarrow import parquet as reader
 
     artifact = files.write_table(RUN, "all.parquet", COLUMNS)
@@ -69,14 +69,14 @@ def test_other_readers_see_the_same_table(files, root):
 
 
 @pytest.mark.parametrize("rows", [0, 1, 200_000])
-def test_tables_of_any_length(files, rows):
+def test_tables_of_any_length(files: ArtifactStore, rows: int) -> None:
     columns = {"time": np.arange(rows), "text": ["x"] * rows}
     read = files.read_table(files.write_table(RUN, "t.parquet", columns))
     assert np.array_equal(read["time"], columns["time"])
     assert read["text"] == columns["text"]
 
 
-def test_a_part_of_an_array_is_written_as_that_part(files):
+def test_a_part_of_an_array_is_written_as_that_part(files: ArtifactStore) -> None:
     columns = {"every_second": np.arange(10)[1::2]}
     read = files.read_table(files.write_table(RUN, "t.parquet", columns))
     assert read["every_second"].tolist() == [1, 3, 5, 7, 9]
@@ -93,13 +93,13 @@ def test_a_part_of_an_array_is_written_as_that_part(files):
     ],
     ids=["missing", "mixed", "other type", "two dimensions", "lengths"],
 )
-def test_what_cannot_be_stored_is_refused_and_leaves_nothing(files, root, columns):
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(files: ArtifactStore, root: Path, columns: dict[str, Any]) -> None:
     with pytest.raises(ValueError):
         files.write_table(RUN, "t.parquet", columns)
     assert not root.exists()
 
 
-def test_an_artifact_says_where_and_what_the_file_is(files, root):
+def test_an_artifact_says_where_and_what_the_file_is(files: ArtifactStore, root: Path) -> None:
     artifact = files.write_table(RUN, "equity.parquet", COLUMNS)
     assert artifact.storage_path == f"ab/{RUN}/equity.parquet"
     assert artifact.size_bytes == (root / artifact.storage_path).stat().st_size
@@ -107,13 +107,13 @@ def test_an_artifact_says_where_and_what_the_file_is(files, root):
     assert all_files(root) == ["ab", f"ab/{RUN}", f"ab/{RUN}/equity.parquet"]
 
 
-def test_the_same_table_gives_the_same_bytes(files):
+def test_the_same_table_gives_the_same_bytes(files: ArtifactStore) -> None:
     first = files.write_table(RUN, "a.parquet", COLUMNS)
     second = files.write_table(RUN, "b.parquet", COLUMNS)
     assert first.sha256 == second.sha256
 
 
-def test_a_file_that_is_gone_is_not_found(files, root):
+def test_a_file_that_is_gone_is_not_found(files: ArtifactStore, root: Path) -> None:
     artifact = files.write_table(RUN, "t.parquet", COLUMNS)
     (root / artifact.storage_path).unlink()
     with pytest.raises(NotFoundError, match=r"t\.parquet"):
@@ -121,15 +121,15 @@ def test_a_file_that_is_gone_is_not_found(files, root):
 
 
 @pytest.mark.parametrize("change", [lambda old: old[:-1], lambda old: old + b"x", lambda old: b""])
-def test_a_file_that_was_altered_is_refused(files, root, change):
+def test_a_file_that_was_altered_is_refused(files: ArtifactStore, root: Path, change: Callable[[bytes], bytes]) -> None:
     artifact = files.write_table(RUN, "t.parquet", COLUMNS)
     path = root / artifact.storage_path
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(DatabaseError, match="not as it was saved"):
+    with pytest.raises(DamagedError, match="not as it was saved"):
         files.read_table(artifact)
 
 
-def test_removing_files_removes_the_directories_that_they_leave_empty(files, root):
+def test_removing_files_removes_the_directories_that_they_leave_empty(files: ArtifactStore, root: Path) -> None:
     first = files.write_table(RUN, "a.parquet", COLUMNS)
     second = files.write_table(RUN, "b.parquet", COLUMNS)
     neighbour = files.write_table(UUID(int=RUN.int + 1), "c.parquet", COLUMNS)
@@ -142,7 +142,7 @@ def test_removing_files_removes_the_directories_that_they_leave_empty(files, roo
     assert all_files(root) == []
 
 
-def test_discarding_a_run_removes_all_that_is_there(files, root):
+def test_discarding_a_run_removes_all_that_is_there(files: ArtifactStore, root: Path) -> None:
     files.write_table(RUN, "a.parquet", COLUMNS)
     (root / "ab" / str(RUN) / "half.part").write_bytes(b"x")
     files.discard(RUN)
@@ -150,7 +150,7 @@ def test_discarding_a_run_removes_all_that_is_there(files, root):
     assert all_files(root) == []
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(files, root):
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(files: ArtifactStore, root: Path) -> None:
     (root / "ab" / str(RUN) / "t.parquet").mkdir(parents=True)
     (root / "ab" / str(RUN) / "t.parquet" / "in the way").touch()
     before = all_files(root)
@@ -159,7 +159,7 @@ def test_a_file_that_cannot_be_written_leaves_nothing_behind(files, root):
     assert all_files(root) == before
 
 
-def test_any_file_system_of_fsspec_serves():
+def test_any_file_system_of_fsspec_serves() -> None:
     files = ArtifactStore("memory://ntrader-test")
     artifact = files.write_table(RUN, "t.parquet", COLUMNS)
     assert files.read_table(artifact)["side"] == COLUMNS["side"]
@@ -168,7 +168,7 @@ def test_any_file_system_of_fsspec_serves():
         files.read_table(artifact)
 
 
-def test_tables_are_written_and_read_without_pandas():
+def test_tables_are_written_and_read_without_pandas() -> None:
     script = (
         "import sys\n"
         "from decimal import Decimal\n"
@@ -178,11 +178,13 @@ def test_tables_are_written_and_read_without_pandas():
         "parquet.read(parquet.write(columns))\n"
         "print('pandas' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert done.stdout == "False\n"
 
 
-def test_nanoseconds_keep_their_precision():
+def test_nanoseconds_keep_their_precision() -> None:
     times = np.array([1, 10**18 + 1], "datetime64[ns]")
     read = parquet.read(parquet.write({"at": times}))
     assert read["at"].dtype == times.dtype

@@ -25,7 +25,7 @@ from ntrader.engine.bar_files import read_bars
 from ntrader.engine.bars import COLUMNS, Bars, content_hash, instant
 from ntrader.engine.catalog import Catalog, to_engine_bars
 from ntrader.engine.instruments import parse_instrument, to_nautilus
-from ntrader.errors import InvalidDataError, NotFoundError
+from ntrader.errors import DamagedError, NotFoundError
 
 MINUTE = Timeframe.parse("1m")
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -291,7 +291,7 @@ def test_damage_is_told_and_healed_by_a_new_import(catalog: Catalog, damage: obj
     damage(bar_file(catalog, digest))  # type: ignore[operator]
 
     for read in (catalog.verify, catalog.load, catalog.open):
-        with pytest.raises(InvalidDataError) as caught:
+        with pytest.raises(DamagedError) as caught:
             read(digest)
         assert "again" in (caught.value.hint or "")
 
@@ -311,7 +311,7 @@ def test_no_flipped_bit_changes_what_is_loaded(catalog: Catalog) -> None:
         file.write_bytes(damaged)
         try:
             loaded = catalog.load(digest)
-        except InvalidDataError:
+        except DamagedError:
             told += 1
         else:
             assert same(loaded, bars)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
-from support.database import execute
 
 from ntrader.errors import SchemaError
 from ntrader.storage import migrations
 from ntrader.storage.database import Database
 from ntrader.storage.tables import TABLES, Base
+from support.database import execute
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -47,7 +47,7 @@ async def schema_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture
-async def empty(empty_database_url):
+async def empty(empty_database_url: str):
     async with Database.open(empty_database_url) as opened:
         yield opened
 
@@ -66,7 +66,7 @@ def difference(connection: Connection) -> list[Any]:
     return list(compare_metadata(context, Base.metadata))
 
 
-async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty):
+async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty: Database) -> None:
     untouched = await schema_of(empty)
     await migrations.upgrade(empty)
     first = await schema_of(empty)
@@ -81,18 +81,18 @@ async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty):
         assert emptied[part] == untouched[part]
 
 
-async def test_autogenerate_finds_no_difference(database):
+async def test_autogenerate_finds_no_difference(database: Database) -> None:
     async with database.transaction() as connection:
         assert await connection.run_sync(difference) == []
 
 
-async def test_autogenerate_sees_a_difference(database):
+async def test_autogenerate_sees_a_difference(database: Database) -> None:
     await database.run(lambda connection: connection.execute(text("DROP INDEX ix_events_payload")))
     async with database.transaction() as connection:
         assert len(await connection.run_sync(difference)) == 1
 
 
-def test_the_newest_revision_is_the_one_that_the_program_expects():
+def test_the_newest_revision_is_the_one_that_the_program_expects() -> None:
     from alembic.config import Config
     from alembic.script import ScriptDirectory
 
@@ -102,23 +102,23 @@ def test_the_newest_revision_is_the_one_that_the_program_expects():
     assert ScriptDirectory.from_config(config).get_heads() == [migrations.HEAD]
 
 
-async def test_an_empty_database_has_no_version(empty):
+async def test_an_empty_database_has_no_version(empty: Database) -> None:
     version = await migrations.schema_version(empty)
     assert (version.current, version.up_to_date) == (None, False)
 
 
-async def test_ensure_schema_migrates_an_empty_database(empty):
+async def test_ensure_schema_migrates_an_empty_database(empty: Database) -> None:
     await migrations.ensure_schema(empty)
     assert (await migrations.schema_version(empty)).up_to_date
 
 
-async def test_ensure_schema_keeps_what_is_there(database, save_run):
+async def test_ensure_schema_keeps_what_is_there(database: Database, save_run: SaveRun) -> None:
     save_run()
     await migrations.ensure_schema(database)
     assert (await database.fetch(text("SELECT count(*) FROM backtest_runs")))[0][0] == 1
 
 
-async def test_eight_at_once_migrate_an_empty_database_once(empty_database_url):
+async def test_eight_at_once_migrate_an_empty_database_once(empty_database_url: str) -> None:
     async def ensure() -> None:
         async with Database.open(empty_database_url) as database:
             await migrations.ensure_schema(database)
@@ -130,14 +130,14 @@ async def test_eight_at_once_migrate_an_empty_database_once(empty_database_url):
         assert [row.version_num for row in versions] == [migrations.HEAD]
 
 
-async def test_the_schema_of_a_newer_program_is_refused(database, database_url):
+async def test_the_schema_of_a_newer_program_is_refused(database: Database, database_url: str) -> None:
     await execute(database_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(SchemaError, match="does not know") as caught:
         await migrations.ensure_schema(database)
     assert "upgrade" in (caught.value.hint or "")
 
 
-async def test_tables_of_others_are_left_alone(empty, empty_database_url):
+async def test_tables_of_others_are_left_alone(empty: Database, empty_database_url: str) -> None:
     await execute(
         empty_database_url,
         "CREATE TABLE users (id int)",
@@ -153,7 +153,7 @@ async def test_tables_of_others_are_left_alone(empty, empty_database_url):
     assert (await empty.fetch(text("SELECT * FROM alembic_version")))[0][0] == "theirs"
 
 
-async def test_a_name_that_is_taken_is_an_error_that_leaves_nothing(empty, empty_database_url):
+async def test_a_name_that_is_taken_is_an_error_that_leaves_nothing(empty: Database, empty_database_url: str) -> None:
     await execute(empty_database_url, "CREATE TABLE strategies (id int)")
     before = await schema_of(empty)
     with pytest.raises(SchemaError, match='"strategies" already exists'):
@@ -173,21 +173,21 @@ def run(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 async def test_the_alembic_command_of_a_checkout_makes_the_same_schema(
-    empty, empty_database_url, database
-):
+    empty: Database, empty_database_url: str, database: Database
+) -> None:
     done = run(sys.executable, "-m", "alembic", "upgrade", "head", DATABASE_URL=empty_database_url)
     assert done.returncode == 0, done.stderr
     assert await schema_of(empty) == await schema_of(database)
     await migrations.ensure_schema(empty)
 
 
-def test_the_alembic_command_finds_nothing_to_do(database_url):
+def test_the_alembic_command_finds_nothing_to_do(database_url: str) -> None:
     done = run(sys.executable, "-m", "alembic", "check", DATABASE_URL=database_url)
     assert done.returncode == 0, done.stderr
     assert "No new upgrade operations detected" in done.stdout
 
 
-def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(database_url):
+def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(database_url: str) -> None:
     script = (
         "import asyncio, sys\n"
         "from ntrader.storage.store import open_store\n"

@@ -9,6 +9,14 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import select, text
+
+from ntrader.domain.events import Event, EventType
+from ntrader.domain.queries import RunFilter, RunOrder
+from ntrader.domain.results import METRICS
+from ntrader.domain.runs import RunMode, RunStatus
+from ntrader.domain.snapshot import ConfigSnapshot
+from ntrader.errors import ConflictError, DatabaseError
+from ntrader.storage.tables import TABLES, Base
 from support.outcomes import (
     NOW,
     make_artifact,
@@ -19,14 +27,6 @@ from support.outcomes import (
     make_result,
     make_spec,
 )
-
-from ntrader.domain.events import Event, EventType
-from ntrader.domain.queries import RunFilter, RunOrder
-from ntrader.domain.results import METRICS
-from ntrader.domain.runs import RunMode, RunStatus
-from ntrader.domain.snapshot import ConfigSnapshot
-from ntrader.errors import ConflictError, DatabaseError
-from ntrader.storage.tables import TABLES, Base
 
 RATIOS = (
     "total_return",
@@ -41,14 +41,14 @@ RATIOS = (
 
 
 @pytest.fixture
-async def used(store):
+async def used(store: Store):
     """Return what runs refer to."""
     dataset = await store.datasets.add(make_dataset())
     strategy = await store.strategies.ensure(make_spec())
     return {"dataset_id": dataset.id, "strategy_id": strategy.id, "data_source": "IBM.csv"}
 
 
-async def contents(store):
+async def contents(store: Store):
     """Return every row of every table."""
     return {
         name: await store.database.fetch(select(Base.metadata.tables[name]).order_by(text("1")))
@@ -56,7 +56,7 @@ async def contents(store):
     }
 
 
-async def test_a_result_comes_back_as_it_was_saved(store, used):
+async def test_a_result_comes_back_as_it_was_saved(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result()
     assert await store.runs.add(outcome, **used)
 
@@ -79,7 +79,7 @@ async def test_a_result_comes_back_as_it_was_saved(store, used):
     assert run.reproduced_from is None
 
 
-async def test_a_stored_snapshot_asks_the_same_question_again(store, used):
+async def test_a_stored_snapshot_asks_the_same_question_again(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result(fee="0.00000001", initial_capital="99999999999999.9999")
     await store.runs.add(outcome, **used)
     run = await store.runs.get(outcome.metadata.run_id)
@@ -88,7 +88,7 @@ async def test_a_stored_snapshot_asks_the_same_question_again(store, used):
     assert asked == outcome.metadata.fingerprint == run.fingerprint
 
 
-async def test_a_failure_comes_back_with_message_and_traceback(store, used):
+async def test_a_failure_comes_back_with_message_and_traceback(store: Store, used: dict[str, Any]) -> None:
     outcome = make_failure(bars_done=42)
     await store.runs.add(outcome, **used)
 
@@ -100,13 +100,13 @@ async def test_a_failure_comes_back_with_message_and_traceback(store, used):
     assert run.metadata["bars_done"] == 42
 
 
-async def test_events_come_back_in_the_order_in_which_they_happened(store, used):
+async def test_events_come_back_in_the_order_in_which_they_happened(store: Store, used: dict[str, Any]) -> None:
     outcome, events = make_result(), make_events(trades=300)
     await store.runs.add(outcome, **used, events=events)
     assert await store.runs.events(outcome.metadata.run_id) == events
 
 
-async def test_files_come_back_by_name(store, used):
+async def test_files_come_back_by_name(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result()
     run_id = outcome.metadata.run_id
     files = [make_artifact(run_id, name) for name in ("trades.parquet", "equity.parquet")]
@@ -115,7 +115,7 @@ async def test_files_come_back_by_name(store, used):
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, None])
-async def test_a_metric_that_is_no_number_is_undefined(store, used, value):
+async def test_a_metric_that_is_no_number_is_undefined(store: Store, used: dict[str, Any], value: Any) -> None:
     outcome = make_result(**dict.fromkeys(RATIOS, value), undefined={"cagr": "no trades"})
     await store.runs.add(outcome, **used)
 
@@ -136,14 +136,14 @@ async def test_a_metric_that_is_no_number_is_undefined(store, used, value):
         (1e-300, 0.0),
     ],
 )
-async def test_ratios_keep_eight_decimals(store, used, given, stored):
+async def test_ratios_keep_eight_decimals(store: Store, used: dict[str, Any], given: Any, stored: Any) -> None:
     outcome = make_result(**dict.fromkeys(RATIOS, given))
     await store.runs.add(outcome, **used)
     metrics = (await store.runs.get(outcome.metadata.run_id)).metrics
     assert {getattr(metrics, name) for name in RATIOS} == {stored}
 
 
-async def test_money_keeps_four_decimals(store, used):
+async def test_money_keeps_four_decimals(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result(
         final_balance=Decimal("99999999999999.9999"), total_fees=Decimal("0.00005000001")
     )
@@ -153,13 +153,13 @@ async def test_money_keeps_four_decimals(store, used):
     assert metrics.total_fees == Decimal("0.0001")
 
 
-async def test_every_metric_has_a_column():
+async def test_every_metric_has_a_column() -> None:
     columns = Base.metadata.tables["performance_metrics"].columns.keys()
     own = {"id", "backtest_run_id", "strategy_name", "instrument_symbol", "created_at"}
     assert set(columns) - own == set(METRICS)
 
 
-async def test_saving_again_changes_nothing(store, used):
+async def test_saving_again_changes_nothing(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result()
     run_id = outcome.metadata.run_id
     extras = {"artifacts": [make_artifact(run_id)], "events": make_events()}
@@ -174,7 +174,7 @@ async def test_saving_again_changes_nothing(store, used):
     assert await contents(store) == before
 
 
-async def test_of_eight_who_save_the_same_run_one_does(store, used):
+async def test_of_eight_who_save_the_same_run_one_does(store: Store, used: dict[str, Any]) -> None:
     outcome, events = make_result(), make_events()
     answers = await asyncio.gather(
         *(store.runs.add(outcome, **used, events=events) for _ in range(8))
@@ -183,13 +183,13 @@ async def test_of_eight_who_save_the_same_run_one_does(store, used):
     assert len(await store.runs.events(outcome.metadata.run_id)) == len(events)
 
 
-async def test_eight_different_runs_at_once_are_all_saved(store, used):
+async def test_eight_different_runs_at_once_are_all_saved(store: Store, used: dict[str, Any]) -> None:
     outcomes = [make_result() for _ in range(8)]
     await asyncio.gather(*(store.runs.add(outcome, **used) for outcome in outcomes))
     assert (await store.runs.count(RunFilter())).value == 8
 
 
-async def test_eight_who_need_the_same_dataset_and_strategy_share_one(store):
+async def test_eight_who_need_the_same_dataset_and_strategy_share_one(store: Store) -> None:
     datasets = await asyncio.gather(*(store.datasets.add(make_dataset()) for _ in range(8)))
     strategies = await asyncio.gather(*(store.strategies.ensure(make_spec()) for _ in range(8)))
     assert len({dataset.id for dataset in datasets}) == 1
@@ -204,19 +204,19 @@ async def test_eight_who_need_the_same_dataset_and_strategy_share_one(store):
     ],
     ids=["artifact", "event"],
 )
-async def test_a_run_is_saved_whole_or_not_at_all(store, used, broken):
+async def test_a_run_is_saved_whole_or_not_at_all(store: Store, used: dict[str, Any], broken: dict[str, Any]) -> None:
     before = await contents(store)
-    with pytest.raises(DatabaseError):
+    with pytest.raises((DatabaseError, ConflictError)):
         await store.runs.add(make_result(), **used, **broken)
     assert await contents(store) == before
 
 
-async def test_a_run_needs_its_dataset(store, used):
+async def test_a_run_needs_its_dataset(store: Store, used: dict[str, Any]) -> None:
     with pytest.raises(ConflictError):
         await store.runs.add(make_result(), **{**used, "dataset_id": uuid4()})
 
 
-async def test_a_reproduction_knows_its_original(store, used):
+async def test_a_reproduction_knows_its_original(store: Store, used: dict[str, Any]) -> None:
     original, again = make_result(), make_result()
     await store.runs.add(original, **used)
     await store.runs.add(again, **used, reproduced_from=original.metadata.run_id)
@@ -224,13 +224,13 @@ async def test_a_reproduction_knows_its_original(store, used):
     assert run.reproduced_from == original.metadata.run_id
 
 
-async def test_a_reproduction_whose_original_is_gone_is_saved_all_the_same(store, used):
+async def test_a_reproduction_whose_original_is_gone_is_saved_all_the_same(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result()
     assert await store.runs.add(outcome, **used, reproduced_from=uuid4())
     assert (await store.runs.get(outcome.metadata.run_id)).reproduced_from is None
 
 
-async def test_text_that_postgresql_cannot_hold_does_not_lose_the_run(store, used):
+async def test_text_that_postgresql_cannot_hold_does_not_lose_the_run(store: Store, used: dict[str, Any]) -> None:
     outcome = make_failure(
         message="nul \0, half a pair \ud800, \N{ROCKET}",
         traceback="\0",
@@ -252,7 +252,7 @@ async def test_text_that_postgresql_cannot_hold_does_not_lose_the_run(store, use
     assert read.payload == {"text": "\ufffd", "n": None}
 
 
-async def test_instants_come_back_in_utc(store, used):
+async def test_instants_come_back_in_utc(store: Store, used: dict[str, Any]) -> None:
     started = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=timezone(timedelta(hours=-5)))
     outcome = make_result(started_at=started)
     await store.runs.add(outcome, **used)
@@ -261,7 +261,7 @@ async def test_instants_come_back_in_utc(store, used):
     assert run.created_at.tzinfo is UTC
 
 
-async def test_what_was_saved_is_listed(store, used):
+async def test_what_was_saved_is_listed(store: Store, used: dict[str, Any]) -> None:
     outcome = make_result()
     await store.runs.add(outcome, **used)
     page = await store.runs.page(RunFilter(), RunOrder("sharpe_ratio"), limit=5)

@@ -6,17 +6,6 @@ from decimal import Decimal
 from uuid import UUID, uuid4
 
 import pytest
-from support.outcomes import (
-    NOW,
-    make_artifact,
-    make_dataset,
-    make_events,
-    make_failure,
-    make_instrument,
-    make_result,
-    make_spec,
-)
-from support.saving import Saver
 
 from ntrader.domain.identity import sha256_text
 from ntrader.domain.queries import ORDERS, Count, Cursor, RunFilter, RunOrder
@@ -29,6 +18,17 @@ from ntrader.errors import (
     NotFoundError,
     UsageError,
 )
+from support.outcomes import (
+    NOW,
+    make_artifact,
+    make_dataset,
+    make_events,
+    make_failure,
+    make_instrument,
+    make_result,
+    make_spec,
+)
+from support.saving import Saver
 
 EVERYTHING = RunFilter()
 NEWEST_FIRST = RunOrder()
@@ -38,12 +38,12 @@ def later(minutes: int) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
-async def ids(store, where=EVERYTHING, order=NEWEST_FIRST, limit=100) -> list[UUID]:
+async def ids(store: Store, where: RunFilter=EVERYTHING, order: RunOrder=NEWEST_FIRST, limit: int=100) -> list[UUID]:
     page = await store.runs.page(where, order, limit=limit)
     return [run.run_id for run in page.items]
 
 
-async def walk(store, where: RunFilter, order: RunOrder, limit: int) -> list[int]:
+async def walk(store: Store, where: RunFilter, order: RunOrder, limit: int) -> list[int]:
     """Follow the cursor to the end, as text, as a user would."""
     seen: list[int] = []
     cursor: Cursor | None = None
@@ -56,10 +56,10 @@ async def walk(store, where: RunFilter, order: RunOrder, limit: int) -> list[int
         cursor = Cursor.decode(page.next.encode())
 
 
-def expected_order(runs, order: RunOrder) -> list[int]:
+def expected_order(runs: Sequence[BacktestRun], order: RunOrder) -> list[int]:
     """Sort as the documentation says: undefined last, the newer run first among equals."""
 
-    def value(run):
+    def value(run: BacktestRun):
         if order.by == "created_at":
             return run.created_at
         return None if run.metrics is None else getattr(run.metrics, order.by)
@@ -70,13 +70,16 @@ def expected_order(runs, order: RunOrder) -> list[int]:
     return [run.id for run in (*defined, *(r for r in newest_first if value(r) is None))]
 
 
-async def save_varied_runs(store, count: int) -> None:
+async def save_varied_runs(store: Store, count: int) -> None:
     """Save runs of one instant: many ties, many undefined metrics, some failures."""
     chance = random.Random(7)
     saver = Saver(store.database)
     ratios = ("total_return", "cagr", "sharpe_ratio", "sortino_ratio", "calmar_ratio")
     for number in range(count):
-        shared = {"strategy": chance.choice(["sma", "rsi"]), "symbol": chance.choice(["IBM", "GOOG"])}
+        shared = {
+            "strategy": chance.choice(["sma", "rsi"]),
+            "symbol": chance.choice(["IBM", "GOOG"]),
+        }
         if number % 10 == 0:
             await saver.save(make_failure(**shared))
             continue
@@ -105,7 +108,7 @@ async def save_varied_runs(store, count: int) -> None:
         await saver.save(outcome)
 
 
-async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(store):
+async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(store: Store) -> None:
     await save_varied_runs(store, 1_000)
     runs = (await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1_000)).items
     assert len(runs) == 1_000
@@ -114,7 +117,7 @@ async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(s
             assert await walk(store, EVERYTHING, order, 170) == expected_order(runs, order), order
 
 
-async def test_walking_in_small_steps_crosses_from_defined_to_undefined(store):
+async def test_walking_in_small_steps_crosses_from_defined_to_undefined(store: Store) -> None:
     await save_varied_runs(store, 40)
     runs = (await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=100)).items
     for limit in (1, 2, 3, 39, 40, 41):
@@ -134,10 +137,10 @@ async def test_walking_in_small_steps_crosses_from_defined_to_undefined(store):
     ],
     ids=RunFilter.canonical,
 )
-async def test_filters_hold_in_every_order(store, where):
+async def test_filters_hold_in_every_order(store: Store, where: RunFilter) -> None:
     await save_varied_runs(store, 60)
 
-    def matches(run):
+    def matches(run: BacktestRun):
         return (
             where.strategy in (None, run.strategy_name)
             and where.strategy_type in (None, run.strategy_type)
@@ -153,21 +156,21 @@ async def test_filters_hold_in_every_order(store, where):
     assert await store.runs.count(where) == Count(len(wanted), False)
 
 
-async def test_the_limit_counts_matches_not_runs_read(store, save_run):
+async def test_the_limit_counts_matches_not_runs_read(store: Store, save_run: SaveRun) -> None:
     wanted = save_run(strategy="momentum")
     for _ in range(3):
         save_run(strategy="sma")
     assert await ids(store, RunFilter(strategy="momentum"), limit=1) == [wanted]
 
 
-async def test_since_is_inclusive_and_until_exclusive(store, save_run):
+async def test_since_is_inclusive_and_until_exclusive(store: Store, save_run: SaveRun) -> None:
     runs = [save_run(started_at=later(minute)) for minute in range(4)]
     where = RunFilter(since=later(1), until=later(3))
     assert await ids(store, where) == [runs[2], runs[1]]
     assert await ids(store, where, RunOrder("cagr")) == [runs[2], runs[1]]
 
 
-async def test_filter_by_timeframe_and_fingerprint(store, save_run):
+async def test_filter_by_timeframe_and_fingerprint(store: Store, save_run: SaveRun) -> None:
     daily, hourly = save_run(), save_run(timeframe="1h")
     assert await ids(store, RunFilter(timeframe="1h")) == [hourly]
     fingerprint = (await store.runs.get(daily)).fingerprint
@@ -187,7 +190,7 @@ async def test_filter_by_timeframe_and_fingerprint(store, save_run):
         ({"flag": 1}, set()),
     ],
 )
-async def test_filter_by_parameters(store, save_run, order, parameters, found):
+async def test_filter_by_parameters(store: Store, save_run: SaveRun, order: RunOrder, parameters: dict[str, Any], found: set[str]) -> None:
     saved = {
         save_run(parameters={"fast_period": 10}): "int",
         save_run(parameters={"fast_period": "10"}): "text",
@@ -198,7 +201,7 @@ async def test_filter_by_parameters(store, save_run, order, parameters, found):
     assert {saved[run_id] for run_id in await ids(store, where, order)} == found
 
 
-async def test_a_cursor_of_another_list_is_refused(store, save_run):
+async def test_a_cursor_of_another_list_is_refused(store: Store, save_run: SaveRun) -> None:
     save_run()
     save_run()
     page = await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1)
@@ -212,7 +215,7 @@ async def test_a_cursor_of_another_list_is_refused(store, save_run):
 
 
 @pytest.mark.parametrize("value", [None, "", "soon", "2026-01-01T00:00:00"])
-async def test_a_damaged_cursor_by_time_is_refused(store, value):
+async def test_a_damaged_cursor_by_time_is_refused(store: Store, value: Any) -> None:
     cursor = Cursor(Cursor.scope_of(EVERYTHING, NEWEST_FIRST), value, 1)
     with pytest.raises(CursorMismatchError):
         await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1, after=cursor)
@@ -220,14 +223,14 @@ async def test_a_damaged_cursor_by_time_is_refused(store, value):
 
 @pytest.mark.parametrize("value", ["", "many", "NaN", "Infinity", "1.5.2"])
 @pytest.mark.parametrize("by", ["cagr", "total_trades"])
-async def test_a_damaged_cursor_by_metric_is_refused(store, by, value):
+async def test_a_damaged_cursor_by_metric_is_refused(store: Store, by: str, value: Any) -> None:
     order = RunOrder(by)
     cursor = Cursor(Cursor.scope_of(EVERYTHING, order), value, 1)
     with pytest.raises(CursorMismatchError):
         await store.runs.page(EVERYTHING, order, limit=1, after=cursor)
 
 
-async def test_a_cursor_stays_good_when_runs_come_and_go(store, save_run):
+async def test_a_cursor_stays_good_when_runs_come_and_go(store: Store, save_run: SaveRun) -> None:
     runs = [save_run(started_at=later(minute)) for minute in range(4)]
     page = await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=2)
     save_run(started_at=later(9))
@@ -236,28 +239,28 @@ async def test_a_cursor_stays_good_when_runs_come_and_go(store, save_run):
     assert [run.run_id for run in rest.items] == [runs[1], runs[0]]
 
 
-async def test_an_empty_store_has_an_empty_page(store):
+async def test_an_empty_store_has_an_empty_page(store: Store) -> None:
     for order in (NEWEST_FIRST, RunOrder("cagr")):
         page = await store.runs.page(EVERYTHING, order, limit=5)
         assert (page.items, page.next) == ((), None)
     assert await store.runs.count(EVERYTHING) == Count(0, False)
 
 
-async def test_counting_stops_at_the_cap(store, save_run):
+async def test_counting_stops_at_the_cap(store: Store, save_run: SaveRun) -> None:
     for _ in range(3):
         save_run()
     assert await store.runs.count(EVERYTHING, cap=2) == Count(2, True)
     assert await store.runs.count(EVERYTHING, cap=3) == Count(3, False)
 
 
-async def test_get_raises_where_find_gives_none(store):
+async def test_get_raises_where_find_gives_none(store: Store) -> None:
     unknown = uuid4()
     assert await store.runs.find(unknown) is None
     with pytest.raises(NotFoundError, match=str(unknown)):
         await store.runs.get(unknown)
 
 
-async def test_get_many_keeps_the_order_that_was_asked_for(store, save_run):
+async def test_get_many_keeps_the_order_that_was_asked_for(store: Store, save_run: SaveRun) -> None:
     first, second, third = save_run(), save_run(), save_run()
     runs = await store.runs.get_many([third, first, second, first])
     assert [run.run_id for run in runs] == [third, first, second, first]
@@ -284,7 +287,7 @@ NAMED = UUID("abcdef01-2345-4789-8abc-def012345678")
         " abcd ",
     ],
 )
-async def test_a_run_is_found_by_the_beginning_of_its_id(store, save_run, reference):
+async def test_a_run_is_found_by_the_beginning_of_its_id(store: Store, save_run: SaveRun, reference: str) -> None:
     save_run(run_id=NAMED)
     save_run(run_id=UUID(int=NAMED.int ^ (1 << 127)))
     assert (await store.runs.resolve(reference)).run_id == NAMED
@@ -293,31 +296,31 @@ async def test_a_run_is_found_by_the_beginning_of_its_id(store, save_run, refere
 @pytest.mark.parametrize(
     "reference", ["", "abc", "a", "xyzw", "abcd-ef", "-abcd", "@1", "@~", "@~-1", "abcd%"]
 )
-async def test_what_names_no_run_in_any_form_is_wrong_use(store, save_run, reference):
+async def test_what_names_no_run_in_any_form_is_wrong_use(store: Store, save_run: SaveRun, reference: str) -> None:
     save_run(run_id=NAMED)
     with pytest.raises(UsageError, match="does not name a run"):
         await store.runs.resolve(reference)
 
 
 @pytest.mark.parametrize("reference", ["abce", "0000", str(UUID(int=0)), "@~1", "@~999999999999"])
-async def test_a_reference_to_a_run_that_is_not_there(store, save_run, reference):
+async def test_a_reference_to_a_run_that_is_not_there(store: Store, save_run: SaveRun, reference: str) -> None:
     save_run(run_id=NAMED)
     with pytest.raises(NotFoundError):
         await store.runs.resolve(reference)
 
 
-async def test_the_newest_run_of_an_empty_store_is_not_found(store):
+async def test_the_newest_run_of_an_empty_store_is_not_found(store: Store) -> None:
     with pytest.raises(NotFoundError, match="no run yet"):
         await store.runs.resolve("@")
 
 
-async def test_the_newest_run_and_those_before_it(store, save_run):
+async def test_the_newest_run_and_those_before_it(store: Store, save_run: SaveRun) -> None:
     runs = [save_run(started_at=later(minute)) for minute in (5, 1, 9)]
     for reference, run_id in (("@", runs[2]), ("@~0", runs[2]), ("@~1", runs[0]), ("@~2", runs[1])):
         assert (await store.runs.resolve(reference)).run_id == run_id
 
 
-async def test_an_ambiguous_prefix_lists_the_candidates(store, save_run):
+async def test_an_ambiguous_prefix_lists_the_candidates(store: Store, save_run: SaveRun) -> None:
     other = UUID("abcdffff-2345-4789-8abc-def012345678")
     save_run(run_id=NAMED, strategy="rsi", symbol="GOOG", started_at=later(3))
     save_run(run_id=other)
@@ -329,7 +332,7 @@ async def test_an_ambiguous_prefix_lists_the_candidates(store, save_run):
     assert (await store.runs.resolve("abcde")).run_id == NAMED
 
 
-async def test_the_same_question_finds_the_newest_runs_first(store, save_run):
+async def test_the_same_question_finds_the_newest_runs_first(store: Store, save_run: SaveRun) -> None:
     first = save_run(started_at=later(1))
     failed = save_run(started_at=later(2), failed=True)
     save_run(parameters={"fast_period": 11})
@@ -340,7 +343,7 @@ async def test_the_same_question_finds_the_newest_runs_first(store, save_run):
     assert await store.runs.same_question("0" * 64, 5) == ()
 
 
-async def test_deleting_runs_gives_the_files_to_remove(store, save_run):
+async def test_deleting_runs_gives_the_files_to_remove(store: Store, save_run: SaveRun) -> None:
     run_id = uuid4()
     files = [make_artifact(run_id, name) for name in ("trades.parquet", "equity.parquet")]
     save_run(run_id=run_id, artifacts=files, events=make_events())
@@ -354,7 +357,7 @@ async def test_deleting_runs_gives_the_files_to_remove(store, save_run):
     assert await store.runs.events(run_id) == ()
 
 
-async def test_nothing_is_deleted_where_one_run_is_missing(store, save_run):
+async def test_nothing_is_deleted_where_one_run_is_missing(store: Store, save_run: SaveRun) -> None:
     run_id = uuid4()
     save_run(run_id=run_id, artifacts=[make_artifact(run_id)])
     with pytest.raises(NotFoundError):
@@ -363,14 +366,14 @@ async def test_nothing_is_deleted_where_one_run_is_missing(store, save_run):
     assert len(await store.runs.artifacts(run_id)) == 1
 
 
-async def test_an_original_and_its_reproduction_can_be_deleted_together(store, save_run):
+async def test_an_original_and_its_reproduction_can_be_deleted_together(store: Store, save_run: SaveRun) -> None:
     original = save_run()
     reproduction = save_run(reproduced_from=original)
     await store.runs.delete([original, reproduction])
     assert await ids(store) == []
 
 
-async def test_a_dataset_comes_back_as_it_was_saved(store):
+async def test_a_dataset_comes_back_as_it_was_saved(store: Store) -> None:
     dataset = make_dataset(
         instrument=make_instrument(currency="EUR", price_precision=5), rows=3_000_000_000
     )
@@ -380,13 +383,13 @@ async def test_a_dataset_comes_back_as_it_was_saved(store):
     assert await store.datasets.all() == (dataset,)
 
 
-async def test_the_same_content_is_the_same_dataset(store):
+async def test_the_same_content_is_the_same_dataset(store: Store) -> None:
     first = await store.datasets.add(make_dataset())
     assert await store.datasets.add(make_dataset(name="another")) == first
     assert await store.datasets.all() == (first,)
 
 
-async def test_a_dataset_is_found_by_id_name_and_hash(store):
+async def test_a_dataset_is_found_by_id_name_and_hash(store: Store) -> None:
     named = await store.datasets.add(make_dataset("IBM", name="feed", content_hash="ab" * 32))
     newer = await store.datasets.add(
         make_dataset("GOOG", name="feed", content_hash="ac" * 32, created_at=later(1))
@@ -404,7 +407,7 @@ async def test_a_dataset_is_found_by_id_name_and_hash(store):
             await store.datasets.resolve(reference)
 
 
-async def test_an_ambiguous_hash_lists_the_datasets(store):
+async def test_an_ambiguous_hash_lists_the_datasets(store: Store) -> None:
     for tail in ("0", "1"):
         await store.datasets.add(make_dataset(name=f"d{tail}", content_hash="ab" * 30 + tail * 4))
     with pytest.raises(AmbiguousReferenceError) as caught:
@@ -413,13 +416,13 @@ async def test_an_ambiguous_hash_lists_the_datasets(store):
     assert "d1" in (caught.value.hint or "")
 
 
-async def test_a_name_goes_before_a_hash_that_begins_so(store):
+async def test_a_name_goes_before_a_hash_that_begins_so(store: Store) -> None:
     await store.datasets.add(make_dataset(content_hash="beef" * 16))
     named = await store.datasets.add(make_dataset(name="beef"))
     assert await store.datasets.resolve("beef") == named
 
 
-async def test_datasets_of_a_symbol_the_newest_first(store):
+async def test_datasets_of_a_symbol_the_newest_first(store: Store) -> None:
     first = await store.datasets.add(make_dataset("IBM"))
     hourly = await store.datasets.add(
         make_dataset(
@@ -437,7 +440,7 @@ async def test_datasets_of_a_symbol_the_newest_first(store):
     assert await store.datasets.matching("IBM", "1d", "XETRA") == ()
 
 
-async def test_a_dataset_that_runs_use_cannot_be_deleted(store, save_run):
+async def test_a_dataset_that_runs_use_cannot_be_deleted(store: Store, save_run: SaveRun) -> None:
     save_run()
     save_run()
     (dataset,) = await store.datasets.all()
@@ -447,7 +450,7 @@ async def test_a_dataset_that_runs_use_cannot_be_deleted(store, save_run):
     assert caught.value.hint
 
 
-async def test_a_dataset_is_deleted_once(store):
+async def test_a_dataset_is_deleted_once(store: Store) -> None:
     dataset = await store.datasets.add(make_dataset())
     await store.datasets.delete(dataset.id)
     assert await store.datasets.find(dataset.id) is None
@@ -455,21 +458,25 @@ async def test_a_dataset_is_deleted_once(store):
         await store.datasets.delete(dataset.id)
 
 
-async def test_a_strategy_gets_a_row_with_its_defaults(store):
+async def test_a_strategy_gets_a_row_with_its_defaults(store: Store) -> None:
     spec = make_spec(version="1.2.0+build.1")
     record = await store.strategies.ensure(spec)
-    assert (record.name, record.version, record.implementation) == ("sma", "1.2.0+build.1", spec.path)
+    assert (record.name, record.version, record.implementation) == (
+        "sma",
+        "1.2.0+build.1",
+        spec.path,
+    )
     assert record.params == {"fast_period": 10, "slow_period": 20}
     assert record.param_spec == [parameter.to_dict() for parameter in spec.parameters]
     assert await store.strategies.all() == (record,)
 
 
-async def test_a_strategy_with_the_same_source_stays_untouched(store):
+async def test_a_strategy_with_the_same_source_stays_untouched(store: Store) -> None:
     record = await store.strategies.ensure(make_spec())
     assert await store.strategies.ensure(make_spec(description="other words")) == record
 
 
-async def test_source_that_changed_within_a_version_replaces_the_row(store):
+async def test_source_that_changed_within_a_version_replaces_the_row(store: Store) -> None:
     record = await store.strategies.ensure(make_spec())
     changed = await store.strategies.ensure(make_spec(source_hash="b" * 64, description="new"))
     assert (changed.id, changed.created_at) == (record.id, record.created_at)
@@ -478,7 +485,7 @@ async def test_source_that_changed_within_a_version_replaces_the_row(store):
     assert await store.strategies.all() == (changed,)
 
 
-async def test_a_new_version_is_a_new_row(store):
+async def test_a_new_version_is_a_new_row(store: Store) -> None:
     first = await store.strategies.ensure(make_spec())
     second = await store.strategies.ensure(make_spec(version="1.1.0"))
     assert await store.strategies.all() == (first, second)

@@ -7,7 +7,6 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
-from support.outcomes import make_artifact, make_events, make_result
 
 from ntrader.domain.artifacts import ArtifactKind
 from ntrader.domain.runs import RunMode, RunStatus
@@ -20,11 +19,12 @@ from ntrader.storage.tables import (
     runs_table,
     strategies_table,
 )
+from support.outcomes import make_artifact, make_events, make_result
 
 NAN = Decimal("NaN")
 
 
-async def stored(database, table) -> dict[str, Any]:
+async def stored(database: Database, table: Table) -> dict[str, Any]:
     """Return the table's only row, without what the database itself numbers."""
     (row,) = await database.fetch(select(table))
     values = dict(row._mapping)
@@ -33,15 +33,15 @@ async def stored(database, table) -> dict[str, Any]:
     return values
 
 
-async def count(database, table) -> int:
+async def count(database: Database, table: Table) -> int:
     return len(await database.fetch(select(table.c.id)))
 
 
-async def write(database, statement) -> None:
+async def write(database: Database, statement: Executable) -> None:
     await database.run(lambda connection: connection.execute(statement))
 
 
-async def refused(database, statement, rule: str) -> None:
+async def refused(database: Database, statement: Executable, rule: str) -> None:
     with pytest.raises((DatabaseError, ConflictError), match=rule):
         await write(database, statement)
 
@@ -60,7 +60,7 @@ async def refused(database, statement, rule: str) -> None:
         ({}, "uq_datasets_hash"),
     ],
 )
-async def test_datasets_refuse(database, save_run, changes, rule):
+async def test_datasets_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     save_run()
     values = await stored(database, datasets_table)
     await refused(
@@ -68,7 +68,7 @@ async def test_datasets_refuse(database, save_run, changes, rule):
     )
 
 
-async def test_a_dataset_must_end_after_it_starts(database, save_run):
+async def test_a_dataset_must_end_after_it_starts(database: Database, save_run: SaveRun) -> None:
     save_run()
     values = await stored(database, datasets_table)
     changes = {"id": uuid4(), "content_hash": "a" * 64, "end_date": values["start_date"]}
@@ -88,14 +88,14 @@ async def test_a_dataset_must_end_after_it_starts(database, save_run):
         ({}, "uq_strategies_name_version"),
     ],
 )
-async def test_strategies_refuse(database, save_run, changes, rule):
+async def test_strategies_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     save_run()
     values = {**await stored(database, strategies_table), "id": uuid4(), **changes}
     await refused(database, insert(strategies_table).values(values), rule)
 
 
 @pytest.mark.parametrize("version", ["1.2.3", "0.0.1-rc.1", "2.0.0+build.5", "1.0.0-beta-2+exp"])
-async def test_strategies_take_semantic_versions(database, save_run, version):
+async def test_strategies_take_semantic_versions(database: Database, save_run: SaveRun, version: str) -> None:
     save_run()
     values = {**await stored(database, strategies_table), "id": uuid4(), "version": version}
     await write(database, insert(strategies_table).values(values))
@@ -125,20 +125,20 @@ async def test_strategies_take_semantic_versions(database, save_run, version):
         ({"reproduced_from_run_id": uuid4()}, "fk_backtest_runs_reproduced_from_run_id"),
     ],
 )
-async def test_runs_refuse(database, save_run, changes, rule):
+async def test_runs_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     save_run()
     values = {**await stored(database, runs_table), "run_id": uuid4(), **changes}
     await refused(database, insert(runs_table).values(values), rule)
 
 
-async def test_a_run_must_end_after_it_starts(database, save_run):
+async def test_a_run_must_end_after_it_starts(database: Database, save_run: SaveRun) -> None:
     save_run()
     values = {**await stored(database, runs_table), "run_id": uuid4()}
     values["end_date"] = values["start_date"]
     await refused(database, insert(runs_table).values(values), "period_forward")
 
 
-async def test_a_run_cannot_reproduce_itself(database, save_run):
+async def test_a_run_cannot_reproduce_itself(database: Database, save_run: SaveRun) -> None:
     save_run()
     run_id = uuid4()
     values = {**await stored(database, runs_table), "run_id": run_id}
@@ -146,7 +146,7 @@ async def test_a_run_cannot_reproduce_itself(database, save_run):
     await refused(database, insert(runs_table).values(values), "not_its_own_original")
 
 
-async def test_a_run_id_is_taken_once(database, save_run):
+async def test_a_run_id_is_taken_once(database: Database, save_run: SaveRun) -> None:
     save_run()
     values = await stored(database, runs_table)
     await refused(database, insert(runs_table).values(values), "uq_backtest_runs_run_id")
@@ -191,7 +191,7 @@ async def test_a_run_id_is_taken_once(database, save_run):
         ({}, "uq_performance_metrics_backtest_run_id"),
     ],
 )
-async def test_metrics_refuse(database, save_run, changes, rule):
+async def test_metrics_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     save_run()
     values = await stored(database, metrics_table)
     if changes:
@@ -203,7 +203,7 @@ async def test_metrics_refuse(database, save_run, changes, rule):
     await refused(database, insert(metrics_table).values({**values, **changes}), rule)
 
 
-async def test_metrics_take_undefined_values(database, save_run):
+async def test_metrics_take_undefined_values(database: Database, save_run: SaveRun) -> None:
     nullable = [column.name for column in metrics_table.columns if column.nullable]
     save_run(**dict.fromkeys(nullable))
     values = await stored(database, metrics_table)
@@ -218,7 +218,7 @@ async def test_metrics_take_undefined_values(database, save_run):
         ({"run_id": uuid4()}, "fk_artifacts_run_id_backtest_runs"),
     ],
 )
-async def test_artifacts_refuse(database, save_run, changes, rule):
+async def test_artifacts_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     run_id = uuid4()
     save_run(run_id=run_id, artifacts=[make_artifact(run_id)])
     values = {**await stored(database, artifacts_table), "id": uuid4(), **changes}
@@ -233,7 +233,7 @@ async def test_artifacts_refuse(database, save_run, changes, rule):
         ({"run_id": uuid4()}, "fk_events_run_id_backtest_runs"),
     ],
 )
-async def test_events_refuse(database, save_run, changes, rule):
+async def test_events_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
     save_run(events=make_events(0)[:1])
     values = {**await stored(database, events_table), **changes}
     await refused(database, insert(events_table).values(values), rule)
@@ -244,8 +244,8 @@ async def test_events_refuse(database, save_run, changes, rule):
     [("run_mode", RunMode), ("execution_status", RunStatus), ("artifact_kind", ArtifactKind)],
 )
 async def test_an_enum_has_the_members_of_the_domain(
-    database, type_name: str, members: type[StrEnum]
-):
+    database: Database, type_name: str, members: type[StrEnum]
+) -> None:
     labels = await database.fetch(
         text(f"SELECT enumlabel FROM pg_enum WHERE enumtypid = '{type_name}'::regtype")
     )
@@ -262,33 +262,31 @@ async def test_an_enum_has_the_members_of_the_domain(
         {"reproduced_from_run_id": None, "data_source": "other"},
     ],
 )
-async def test_a_run_cannot_be_changed(database, save_run, changes):
+async def test_a_run_cannot_be_changed(database: Database, save_run: SaveRun, changes: dict[str, Any]) -> None:
     save_run(reproduced_from=save_run())
     await refused(database, update(runs_table).values(changes), "cannot be changed")
 
 
-async def test_a_run_cannot_become_a_reproduction(database, save_run):
+async def test_a_run_cannot_become_a_reproduction(database: Database, save_run: SaveRun) -> None:
     original, run = save_run(), save_run()
     statement = update(runs_table).where(runs_table.c.run_id == run)
-    await refused(
-        database, statement.values(reproduced_from_run_id=original), "cannot be changed"
-    )
+    await refused(database, statement.values(reproduced_from_run_id=original), "cannot be changed")
 
 
-async def test_metrics_cannot_be_changed(database, save_run):
+async def test_metrics_cannot_be_changed(database: Database, save_run: SaveRun) -> None:
     save_run()
     await refused(database, update(metrics_table).values(sharpe_ratio=9), "cannot be changed")
 
 
 @pytest.mark.parametrize("table", [datasets_table, strategies_table], ids=["dataset", "strategy"])
-async def test_what_a_run_uses_cannot_be_deleted(database, save_run, table):
+async def test_what_a_run_uses_cannot_be_deleted(database: Database, save_run: SaveRun, table: Table) -> None:
     save_run()
     with pytest.raises(ConflictError):
         await write(database, delete(table))
     assert await count(database, table) == 1
 
 
-async def test_deleting_a_run_deletes_what_belongs_to_it(database, save_run):
+async def test_deleting_a_run_deletes_what_belongs_to_it(database: Database, save_run: SaveRun) -> None:
     run_id = uuid4()
     save_run(run_id=run_id, artifacts=[make_artifact(run_id)], events=make_events())
     kept = save_run(events=make_events(0))
@@ -301,7 +299,7 @@ async def test_deleting_a_run_deletes_what_belongs_to_it(database, save_run):
     assert await count(database, events_table) == len(make_events(0))
 
 
-async def test_deleting_an_original_keeps_its_reproductions(database, save_run):
+async def test_deleting_an_original_keeps_its_reproductions(database: Database, save_run: SaveRun) -> None:
     original = save_run()
     reproduction = save_run(reproduced_from=original)
 
@@ -333,7 +331,7 @@ VIEW_COLUMNS = [
 ]
 
 
-async def test_the_view_gives_a_run_under_the_names_of_the_platform(database, save_run):
+async def test_the_view_gives_a_run_under_the_names_of_the_platform(database: Database, save_run: SaveRun) -> None:
     outcome = make_result()
     run_id = save_run(run_id=outcome.metadata.run_id)
     (row,) = await database.fetch(text("SELECT * FROM runs"))
@@ -345,19 +343,19 @@ async def test_the_view_gives_a_run_under_the_names_of_the_platform(database, sa
     assert row.metadata["environment"] == outcome.metadata.environment
 
 
-async def test_in_the_view_trades_are_won_or_lost(database, save_run):
+async def test_in_the_view_trades_are_won_or_lost(database: Database, save_run: SaveRun) -> None:
     save_run(total_trades=6, winning_trades=3, losing_trades=2, break_even_trades=1)
     (row,) = await database.fetch(text("SELECT * FROM runs"))
     assert (row.total_trades, row.winning_trades, row.losing_trades) == (6, 3, 3)
 
 
-async def test_the_view_has_failed_runs(database, save_run):
+async def test_the_view_has_failed_runs(database: Database, save_run: SaveRun) -> None:
     run_id = save_run(failed=True)
     (row,) = await database.fetch(text("SELECT * FROM runs"))
     assert (row.id, row.status, row.total_return) == (run_id, "failed", None)
 
 
-async def test_the_view_cannot_be_written_to(database, save_run):
+async def test_the_view_cannot_be_written_to(database: Database, save_run: SaveRun) -> None:
     save_run()
     with pytest.raises(DatabaseError, match="cannot update view"):
         await write(database, text("UPDATE runs SET metadata = '{}'"))

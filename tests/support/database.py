@@ -53,7 +53,7 @@ class TestServer:
     def __init__(self, url: str, background: Background) -> None:
         self._url = url
         self._background = background
-        self._prefix = (
+        self.prefix = (
             f"ntrader_test_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}_{uuid4().hex[:8]}"
         )
         self._made = 0
@@ -84,7 +84,7 @@ class TestServer:
     @contextmanager
     def _database(self, how: str) -> Iterator[str]:
         self._made += 1
-        name = f"{self._prefix}_{self._made}"
+        name = f"{self.prefix}_{self._made}"
         self._execute(f"CREATE DATABASE {name} {how}")
         try:
             yield self.url_of(name)
@@ -92,7 +92,7 @@ class TestServer:
             self._execute(f"DROP DATABASE {name} WITH (FORCE)")
 
     def _migrated_template(self) -> str:
-        name = f"{self._prefix}_template"
+        name = f"{self.prefix}_template"
         self._execute(f"CREATE DATABASE {name} TEMPLATE template0")
         self._background.run(_migrate(self.url_of(name)))
         return name
@@ -121,7 +121,7 @@ def _server_url() -> Iterator[str]:
 
 
 def _memory() -> Path:
-    """Return a directory in memory, where there is room: a clone takes a tenth of the time there."""
+    """Return a directory in memory if it has room: cloning takes a tenth of the time there."""
     directory = Path("/dev/shm")
     roomy = directory.is_dir() and shutil.disk_usage(directory).free > _ROOM_BYTES
     return directory if roomy and os.access(directory, os.W_OK) else Path("/tmp")

@@ -38,7 +38,6 @@ class Saver:
         )
         return outcome.metadata.run_id
 
-
     async def save_new(self, *, failed: bool = False, **changes: Any) -> UUID:
         details = {name: changes.pop(name) for name in _DETAILS & changes.keys()}
         outcome = make_failure(**changes) if failed else make_result(**changes)

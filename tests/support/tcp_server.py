@@ -6,11 +6,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.homes import reachable_base
-
 from ntrader.storage.embedded.binaries import programs_for
 from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster
 from ntrader.storage.embedded.layout import Layout, locate
+from support.homes import reachable_base
 
 _ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
 

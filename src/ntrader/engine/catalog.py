@@ -31,7 +31,7 @@ from ntrader.domain.timeframes import Timeframe
 from ntrader.engine import decimals
 from ntrader.engine.bars import Bars, Integers, content_hash, header, nanoseconds
 from ntrader.engine.instruments import bar_type_text, to_bar_type, to_nautilus
-from ntrader.errors import InvalidDataError, NotFoundError
+from ntrader.errors import DamagedError, NotFoundError
 
 if TYPE_CHECKING:
     from nautilus_trader.model.data import Bar
@@ -105,7 +105,7 @@ class Catalog:
 
         Raises:
             NotFoundError: there is no such dataset.
-            InvalidDataError: its files are damaged.
+            DamagedError: its files are damaged.
         """
         first = None if start is None else nanoseconds(start)
         last = None if end is None else nanoseconds(end)
@@ -117,7 +117,7 @@ class Catalog:
 
         Raises:
             NotFoundError: there is no such dataset.
-            InvalidDataError: its files are damaged.
+            DamagedError: its files are damaged.
         """
         with _translated(content_hash):
             return _read(_bar_file(self.path(content_hash)), None, None)
@@ -127,7 +127,7 @@ class Catalog:
 
         Raises:
             NotFoundError: there is no such dataset.
-            InvalidDataError: its files are damaged.
+            DamagedError: its files are damaged.
         """
         stored = self.open(content_hash)
         return _hash(stored)
@@ -159,7 +159,7 @@ class Catalog:
     def _is_sound(self, digest: str) -> bool:
         try:
             return self.verify(digest) == digest
-        except (NotFoundError, InvalidDataError):
+        except (NotFoundError, DamagedError):
             return False
 
 
@@ -226,7 +226,7 @@ def _write_instrument(root: Path, instrument: Instrument) -> None:
 def _bar_file(root: Path) -> Path:
     files = list(root.glob("data/bar/*/*.parquet"))
     if len(files) != 1:
-        raise InvalidDataError(
+        raise DamagedError(
             f"{root} holds {len(files)} files of bars instead of one.", hint=_REPAIR
         )
     return files[0]
@@ -323,7 +323,7 @@ def _translated(content_hash: str) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
-        raise InvalidDataError(
+        raise DamagedError(
             f"The stored data of dataset {content_hash[:12]} is damaged: {_first_line(error)}",
             hint=_REPAIR,
         ) from error

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nautilus_trader.model.events import OrderEvent
 
 _CASH_ONLY = "ntrader runs cash accounts, long or flat"
-# How NautilusTrader refuses to sell an equity that a cash account does not hold. Of a pair it lends.
+# How NautilusTrader refuses to sell equities that are not held. Of a pair it lends them.
 _SHORT_SALE = "SHORT SELLING not permitted"
 _REFUSALS = (OrderDenied, OrderRejected, OrderCancelRejected, OrderModifyRejected)
 

@@ -22,9 +22,10 @@ from nautilus_trader.model.book import OrderBook
 from nautilus_trader.model.data import BookOrder
 from nautilus_trader.model.enums import AccountType, BookType, OmsType, OrderSide, OrderType
 from nautilus_trader.model.identifiers import TraderId, Venue
-from nautilus_trader.model.objects import Money, Price
+from nautilus_trader.model.objects import MONEY_MAX, Money, Price
 
 from ntrader.domain.snapshot import FillMode, RunConfig
+from ntrader.engine.ledger import RunRefusedError
 
 if TYPE_CHECKING:
     from nautilus_trader.common.component import Logger
@@ -103,7 +104,15 @@ def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
     """Return an engine with the run's venue, account, costs and instrument, and no data yet.
 
     The global generators of `random` and `numpy.random` start from the run's seed.
+
+    Raises:
+        RunRefusedError: there is more capital than the engine can count.
     """
+    if config.initial_capital > MONEY_MAX:
+        raise RunRefusedError(
+            f"{config.initial_capital:,} {config.instrument.currency} is more than the engine can "
+            f"hold, {int(MONEY_MAX):,}."
+        )
     engine = BacktestEngine(
         BacktestEngineConfig(
             trader_id=TraderId("NTRADER-001"),

@@ -132,7 +132,7 @@ async def show_dataset(workspace: Workspace, reference: str) -> DatasetDetails:
 
     Raises:
         NotFoundError: there is no such dataset, or its data are not on this machine.
-        InvalidDataError: its files are damaged.
+        DamagedError: its files are damaged.
     """
     from ntrader.engine.bars import find_gaps
 
@@ -152,7 +152,7 @@ async def verify_dataset(workspace: Workspace, reference: str) -> Verification:
 
     Raises:
         NotFoundError: there is no such dataset, or its data are not on this machine.
-        InvalidDataError: its files are damaged beyond reading.
+        DamagedError: its files are damaged beyond reading.
     """
     store = await workspace.store()
     dataset = await store.datasets.resolve(reference)

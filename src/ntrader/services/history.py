@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
-from ntrader.errors import InvalidDataError, NotFoundError
+from ntrader.errors import DamagedError, NotFoundError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
             fills=read_fills(workspace.artifacts, artifacts),
             equity=read_equity(workspace.artifacts, artifacts),
         )
-    except (NotFoundError, InvalidDataError) as error:
+    except (NotFoundError, DamagedError) as error:
         return RunDetails(run=run, artifacts=artifacts, problem=error.message)
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     field_validator,
 )
 
+from ntrader.domain.faults import faults_text
 from ntrader.domain.identity import decimal_text, instant_text
 from ntrader.domain.runs import BacktestRun
 from ntrader.domain.snapshot import ConfigSnapshot, FillMode
@@ -114,12 +115,8 @@ def build_request(
     try:
         return RunRequest.model_validate(values)
     except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc']))}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors(include_url=False)
-        )
         raise InvalidConfigError(
-            f"The run is not valid: {faults}.", hint="`ntrader run --help` lists what can be set."
+            f"The run is not valid: {faults_text(error)}.", hint="`ntrader run --help` lists what can be set."
         ) from error
 
 

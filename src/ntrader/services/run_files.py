@@ -57,7 +57,7 @@ def read_equity(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> EquityCur
 
     Raises:
         NotFoundError: the file is missing.
-        InvalidDataError: the file is not what was written.
+        DamagedError: the file is not what was written.
     """
     columns = _columns(artifacts, rows, EQUITY_FILE)
     return EquityCurve(columns["time"].astype("int64"), columns["equity"])

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
 from ntrader.domain.artifacts import Artifact, ArtifactKind
-from ntrader.errors import DatabaseError, NotFoundError
+from ntrader.errors import DamagedError, NotFoundError
 from ntrader.storage import parquet
 from ntrader.storage.parquet import Column
 
@@ -56,7 +56,7 @@ class ArtifactStore:
 
         Raises:
             NotFoundError: the file is gone.
-            DatabaseError: the file is not the one that was saved.
+            DamagedError: the file is not the one that was saved.
         """
         return parquet.read(self.read(artifact))
 
@@ -71,7 +71,7 @@ class ArtifactStore:
                 hint=f"It was {path}.",
             ) from error
         if hashlib.sha256(content).hexdigest() != artifact.sha256:
-            raise DatabaseError(
+            raise DamagedError(
                 f"The file {artifact.filename} of run {artifact.run_id} is not as it was saved.",
                 hint=f"Something changed {path}.",
             )
@@ -113,12 +113,11 @@ class ArtifactStore:
         temporary = f"{path}.{uuid4().hex}.part"
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
         try:
-            with self._files.open(temporary, "wb") as file:
-                file.write(content)
-                file.flush()
-                if _is_local(self._files):
-                    os.fsync(file.fileno())
-            self._files.mv(temporary, path)
+            if _is_local(self._files):
+                _write_to_disk(temporary, path, content)
+            else:
+                self._files.pipe_file(temporary, content)
+                self._files.mv(temporary, path)
         except BaseException:
             with suppress(FileNotFoundError):
                 self._files.rm_file(temporary)
@@ -134,6 +133,15 @@ class ArtifactStore:
 
 def _directory(run_id: UUID) -> str:
     return f"{run_id.hex[:2]}/{run_id}"
+
+
+def _write_to_disk(temporary: str, path: str, content: bytes) -> None:
+    with open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        # The database will say that the file is there: it must survive what the database survives.
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def _is_local(files: "AbstractFileSystem") -> bool:

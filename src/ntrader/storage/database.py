@@ -39,7 +39,9 @@ _PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.8)
 
 # A connection that cannot be made, that breaks, or whose server goes: SQLSTATE or its class.
 _UNAVAILABLE = ("08", "28", "3D000", "53300", "57P")
+_SERVER_RUNS = "Check that the server runs and that the database URL is right."
 _HINTS = {
+    "08": _SERVER_RUNS,
     "28": "Check the user and the password in the database URL.",
     "3D000": "Create the database first, for example with createdb.",
     "53300": "Close other programs that use the database, or raise its max_connections.",
@@ -183,9 +185,6 @@ class Database:
         return DatabaseUnavailableError(
             f"The database at {self.url} cannot be reached: {reason}.", hint=hint
         )
-
-
-_SERVER_RUNS = "Check that the server runs and that the database URL is right."
 
 
 @contextmanager
