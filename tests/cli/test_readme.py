@@ -77,7 +77,13 @@ def test_the_two_commands_work_in_this_checkout(home: Path, tmp_path: Path) -> N
     def uv(line: str) -> subprocess.CompletedProcess[str]:
         command = line.removeprefix("pip install uv && ")
         return subprocess.run(
-            command, shell=True, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+            command,
+            shell=True,
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     ran = uv(first)

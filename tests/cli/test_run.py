@@ -80,9 +80,7 @@ def test_any_change_of_the_question_changes_the_fingerprint(
     assert changed["fingerprint"] != original["fingerprint"]
 
 
-def test_one_price_changes_the_fingerprint(
-    ntrader: Command, bars_csv: Callable[..., Path]
-) -> None:
+def test_one_price_changes_the_fingerprint(ntrader: Command, bars_csv: Callable[..., Path]) -> None:
     fingerprints = set()
     for path in (bars_csv("a.csv"), bars_csv("b.csv", moved=30)):
         described = ["--symbol", "X", "--venue", "V", "--kind", "equity", "--timeframe", "1d"]

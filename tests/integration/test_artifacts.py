@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import numpy as np
@@ -15,7 +17,7 @@ from ntrader.storage import parquet
 from ntrader.storage.artifacts import ArtifactStore
 
 RUN = UUID("abcdef01-2345-4789-8abc-def012345678")
-COLUMNS = {
+COLUMNS: dict[str, Any] = {
     "time": np.array([-(2**62), 0, 2**62], np.int64),
     "equity": np.array([1e5, 0.1 + 0.2, -0.0]),
     "side": ["BUY", "", "\N{GREEK SMALL LETTER ALPHA}"],
@@ -70,7 +72,7 @@ def test_other_readers_see_the_same_table(files: ArtifactStore, root: Path) -> N
 
 @pytest.mark.parametrize("rows", [0, 1, 200_000])
 def test_tables_of_any_length(files: ArtifactStore, rows: int) -> None:
-    columns = {"time": np.arange(rows), "text": ["x"] * rows}
+    columns: dict[str, Any] = {"time": np.arange(rows), "text": ["x"] * rows}
     read = files.read_table(files.write_table(RUN, "t.parquet", columns))
     assert np.array_equal(read["time"], columns["time"])
     assert read["text"] == columns["text"]
@@ -79,7 +81,7 @@ def test_tables_of_any_length(files: ArtifactStore, rows: int) -> None:
 def test_a_part_of_an_array_is_written_as_that_part(files: ArtifactStore) -> None:
     columns = {"every_second": np.arange(10)[1::2]}
     read = files.read_table(files.write_table(RUN, "t.parquet", columns))
-    assert read["every_second"].tolist() == [1, 3, 5, 7, 9]
+    assert list(read["every_second"]) == [1, 3, 5, 7, 9]
 
 
 @pytest.mark.parametrize(
@@ -93,8 +95,10 @@ def test_a_part_of_an_array_is_written_as_that_part(files: ArtifactStore) -> Non
     ],
     ids=["missing", "mixed", "other type", "two dimensions", "lengths"],
 )
-def test_what_cannot_be_stored_is_refused_and_leaves_nothing(files: ArtifactStore, root: Path, columns: dict[str, Any]) -> None:
-    with pytest.raises(ValueError):
+def test_what_cannot_be_stored_is_refused_and_leaves_nothing(
+    files: ArtifactStore, root: Path, columns: dict[str, Any]
+) -> None:
+    with pytest.raises(ValueError, match=r"cannot be stored|length"):
         files.write_table(RUN, "t.parquet", columns)
     assert not root.exists()
 
@@ -121,7 +125,9 @@ def test_a_file_that_is_gone_is_not_found(files: ArtifactStore, root: Path) -> N
 
 
 @pytest.mark.parametrize("change", [lambda old: old[:-1], lambda old: old + b"x", lambda old: b""])
-def test_a_file_that_was_altered_is_refused(files: ArtifactStore, root: Path, change: Callable[[bytes], bytes]) -> None:
+def test_a_file_that_was_altered_is_refused(
+    files: ArtifactStore, root: Path, change: Callable[[bytes], bytes]
+) -> None:
     artifact = files.write_table(RUN, "t.parquet", COLUMNS)
     path = root / artifact.storage_path
     path.write_bytes(change(path.read_bytes()))
@@ -129,7 +135,9 @@ def test_a_file_that_was_altered_is_refused(files: ArtifactStore, root: Path, ch
         files.read_table(artifact)
 
 
-def test_removing_files_removes_the_directories_that_they_leave_empty(files: ArtifactStore, root: Path) -> None:
+def test_removing_files_removes_the_directories_that_they_leave_empty(
+    files: ArtifactStore, root: Path
+) -> None:
     first = files.write_table(RUN, "a.parquet", COLUMNS)
     second = files.write_table(RUN, "b.parquet", COLUMNS)
     neighbour = files.write_table(UUID(int=RUN.int + 1), "c.parquet", COLUMNS)
@@ -150,11 +158,13 @@ def test_discarding_a_run_removes_all_that_is_there(files: ArtifactStore, root: 
     assert all_files(root) == []
 
 
-def test_a_file_that_cannot_be_written_leaves_nothing_behind(files: ArtifactStore, root: Path) -> None:
+def test_a_file_that_cannot_be_written_leaves_nothing_behind(
+    files: ArtifactStore, root: Path
+) -> None:
     (root / "ab" / str(RUN) / "t.parquet").mkdir(parents=True)
     (root / "ab" / str(RUN) / "t.parquet" / "in the way").touch()
     before = all_files(root)
-    with pytest.raises(OSError):
+    with pytest.raises(IsADirectoryError):
         files.write_table(RUN, "t.parquet", COLUMNS)
     assert all_files(root) == before
 
@@ -187,5 +197,4 @@ def test_tables_are_written_and_read_without_pandas() -> None:
 def test_nanoseconds_keep_their_precision() -> None:
     times = np.array([1, 10**18 + 1], "datetime64[ns]")
     read = parquet.read(parquet.write({"at": times}))
-    assert read["at"].dtype == times.dtype
-    assert np.array_equal(read["at"], times)
+    np.testing.assert_array_equal(read["at"], times, strict=True)

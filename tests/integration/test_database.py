@@ -4,9 +4,11 @@ import asyncio
 import socket
 import traceback
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.errors import (
     ConflictError,
@@ -18,7 +20,7 @@ from ntrader.errors import (
 )
 from ntrader.storage.database import Database
 from ntrader.storage.urls import DatabaseUrl
-from support.database import execute
+from support.database import TestServer, execute
 
 SECRET = "s3cr3t"
 
@@ -86,7 +88,7 @@ def test_a_url_is_shown_without_its_password() -> None:
     assert SECRET not in repr(url)
 
 
-async def first(database: Database, query: str):
+async def first(database: Database, query: str) -> Any:
     return (await database.fetch(text(query)))[0][0]
 
 
@@ -109,10 +111,14 @@ async def test_a_transaction_is_kept_whole(database: Database, database_url: str
     await execute(database_url, "CREATE TABLE t (x int)")
     async with database.transaction() as connection:
         await connection.execute(text("INSERT INTO t VALUES (1)"))
-    with pytest.raises(NotFoundError):
+
+    async def give_up() -> None:
         async with database.transaction() as connection:
             await connection.execute(text("INSERT INTO t VALUES (2)"))
             raise NotFoundError
+
+    with pytest.raises(NotFoundError):
+        await give_up()
     assert await first(database, "SELECT sum(x) FROM t") == 1
 
 
@@ -194,7 +200,9 @@ async def test_a_database_that_does_not_exist_is_explained(postgres: TestServer)
     assert "createdb" in (error.hint or "")
 
 
-async def test_a_user_that_may_not_log_in_is_explained(database_url: str, postgres: TestServer) -> None:
+async def test_a_user_that_may_not_log_in_is_explained(
+    database_url: str, postgres: TestServer
+) -> None:
     role = f"{postgres.prefix}_nobody"
     await execute(database_url, f"CREATE ROLE {role} NOLOGIN")
     try:
@@ -235,7 +243,9 @@ async def test_options_that_the_driver_refuses_are_explained() -> None:
         ),
     ],
 )
-async def test_errors_of_the_server_become_ours(database: Database, query: str, kind: type[Exception], message: str) -> None:
+async def test_errors_of_the_server_become_ours(
+    database: Database, query: str, kind: type[Exception], message: str
+) -> None:
     with pytest.raises(kind, match=message) as caught:
         async with database.transaction() as connection:
             await connection.execute(text(query))
@@ -246,10 +256,12 @@ async def test_errors_of_the_server_become_ours(database: Database, query: str, 
 
 
 async def test_a_read_only_database_is_explained(database: Database) -> None:
+    async def write(connection: AsyncConnection) -> None:
+        await connection.execute(text("SET TRANSACTION READ ONLY"))
+        await connection.execute(text("CREATE TABLE t (x int)"))
+
     with pytest.raises(DatabaseError, match="read-only") as caught:
-        async with database.transaction() as connection:
-            await connection.execute(text("SET TRANSACTION READ ONLY"))
-            await connection.execute(text("CREATE TABLE t (x int)"))
+        await database.run(write)
     assert "replica" in (caught.value.hint or "")
 
 
@@ -259,22 +271,30 @@ END_OTHERS = (
 )
 
 
-async def test_a_kept_connection_that_died_is_replaced(database: Database, database_url: str) -> None:
+async def test_a_kept_connection_that_died_is_replaced(
+    database: Database, database_url: str
+) -> None:
     await first(database, "SELECT 1")
     await execute(database_url, END_OTHERS)
     assert await first(database, "SELECT 2") == 2
 
 
-async def test_a_connection_that_dies_in_a_transaction_is_explained(database: Database, database_url: str) -> None:
+async def test_a_connection_that_dies_in_a_transaction_is_explained(
+    database: Database, database_url: str
+) -> None:
+    async def work(connection: AsyncConnection) -> None:
+        await connection.execute(text("SELECT 1"))
+        await execute(database_url, END_OTHERS)
+        await connection.execute(text("SELECT 1"))
+
     with pytest.raises(DatabaseUnavailableError):
-        async with database.transaction() as connection:
-            await connection.execute(text("SELECT 1"))
-            await execute(database_url, END_OTHERS)
-            await connection.execute(text("SELECT 1"))
+        await database.run(work)
     assert await first(database, "SELECT 2") == 2
 
 
-async def test_work_that_lost_its_server_is_done_again_where_it_can_be_revived(database_url: str) -> None:
+async def test_work_that_lost_its_server_is_done_again_where_it_can_be_revived(
+    database_url: str,
+) -> None:
     revived: list[str] = []
     attempts: list[int] = []
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ntrader.storage import migrations
 from ntrader.storage.database import Database
 from ntrader.storage.tables import TABLES, Base
 from support.database import execute
+from support.saving import SaveRun
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -47,7 +49,7 @@ async def schema_of(database: Database) -> dict[str, list[tuple[Any, ...]]]:
 
 
 @pytest.fixture
-async def empty(empty_database_url: str):
+async def empty(empty_database_url: str) -> AsyncIterator[Database]:
     async with Database.open(empty_database_url) as opened:
         yield opened
 
@@ -130,7 +132,9 @@ async def test_eight_at_once_migrate_an_empty_database_once(empty_database_url: 
         assert [row.version_num for row in versions] == [migrations.HEAD]
 
 
-async def test_the_schema_of_a_newer_program_is_refused(database: Database, database_url: str) -> None:
+async def test_the_schema_of_a_newer_program_is_refused(
+    database: Database, database_url: str
+) -> None:
     await execute(database_url, f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
     with pytest.raises(SchemaError, match="does not know") as caught:
         await migrations.ensure_schema(database)
@@ -153,7 +157,9 @@ async def test_tables_of_others_are_left_alone(empty: Database, empty_database_u
     assert (await empty.fetch(text("SELECT * FROM alembic_version")))[0][0] == "theirs"
 
 
-async def test_a_name_that_is_taken_is_an_error_that_leaves_nothing(empty: Database, empty_database_url: str) -> None:
+async def test_a_name_that_is_taken_is_an_error_that_leaves_nothing(
+    empty: Database, empty_database_url: str
+) -> None:
     await execute(empty_database_url, "CREATE TABLE strategies (id int)")
     before = await schema_of(empty)
     with pytest.raises(SchemaError, match='"strategies" already exists'):
@@ -187,7 +193,9 @@ def test_the_alembic_command_finds_nothing_to_do(database_url: str) -> None:
     assert "No new upgrade operations detected" in done.stdout
 
 
-def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(database_url: str) -> None:
+def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(
+    database_url: str,
+) -> None:
     script = (
         "import asyncio, sys\n"
         "from ntrader.storage.store import open_store\n"

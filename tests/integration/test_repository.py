@@ -1,15 +1,17 @@
 """Finding runs, datasets and strategies again."""
 
 import random
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from ntrader.domain.identity import sha256_text
 from ntrader.domain.queries import ORDERS, Count, Cursor, RunFilter, RunOrder
-from ntrader.domain.runs import RunStatus
+from ntrader.domain.runs import BacktestRun, RunStatus
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import (
     AmbiguousReferenceError,
@@ -18,6 +20,7 @@ from ntrader.errors import (
     NotFoundError,
     UsageError,
 )
+from ntrader.storage.store import Store
 from support.outcomes import (
     NOW,
     make_artifact,
@@ -28,7 +31,7 @@ from support.outcomes import (
     make_result,
     make_spec,
 )
-from support.saving import Saver
+from support.saving import Saver, SaveRun
 
 EVERYTHING = RunFilter()
 NEWEST_FIRST = RunOrder()
@@ -38,7 +41,9 @@ def later(minutes: int) -> datetime:
     return NOW + timedelta(minutes=minutes)
 
 
-async def ids(store: Store, where: RunFilter=EVERYTHING, order: RunOrder=NEWEST_FIRST, limit: int=100) -> list[UUID]:
+async def ids(
+    store: Store, where: RunFilter = EVERYTHING, order: RunOrder = NEWEST_FIRST, limit: int = 100
+) -> list[UUID]:
     page = await store.runs.page(where, order, limit=limit)
     return [run.run_id for run in page.items]
 
@@ -59,7 +64,7 @@ async def walk(store: Store, where: RunFilter, order: RunOrder, limit: int) -> l
 def expected_order(runs: Sequence[BacktestRun], order: RunOrder) -> list[int]:
     """Sort as the documentation says: undefined last, the newer run first among equals."""
 
-    def value(run: BacktestRun):
+    def value(run: BacktestRun) -> Any:
         if order.by == "created_at":
             return run.created_at
         return None if run.metrics is None else getattr(run.metrics, order.by)
@@ -76,7 +81,7 @@ async def save_varied_runs(store: Store, count: int) -> None:
     saver = Saver(store.database)
     ratios = ("total_return", "cagr", "sharpe_ratio", "sortino_ratio", "calmar_ratio")
     for number in range(count):
-        shared = {
+        shared: dict[str, Any] = {
             "strategy": chance.choice(["sma", "rsi"]),
             "symbol": chance.choice(["IBM", "GOOG"]),
         }
@@ -108,7 +113,9 @@ async def save_varied_runs(store: Store, count: int) -> None:
         await saver.save(outcome)
 
 
-async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(store: Store) -> None:
+async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(
+    store: Store,
+) -> None:
     await save_varied_runs(store, 1_000)
     runs = (await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1_000)).items
     assert len(runs) == 1_000
@@ -140,7 +147,7 @@ async def test_walking_in_small_steps_crosses_from_defined_to_undefined(store: S
 async def test_filters_hold_in_every_order(store: Store, where: RunFilter) -> None:
     await save_varied_runs(store, 60)
 
-    def matches(run: BacktestRun):
+    def matches(run: BacktestRun) -> bool:
         return (
             where.strategy in (None, run.strategy_name)
             and where.strategy_type in (None, run.strategy_type)
@@ -190,7 +197,9 @@ async def test_filter_by_timeframe_and_fingerprint(store: Store, save_run: SaveR
         ({"flag": 1}, set()),
     ],
 )
-async def test_filter_by_parameters(store: Store, save_run: SaveRun, order: RunOrder, parameters: dict[str, Any], found: set[str]) -> None:
+async def test_filter_by_parameters(
+    store: Store, save_run: SaveRun, order: RunOrder, parameters: dict[str, Any], found: set[str]
+) -> None:
     saved = {
         save_run(parameters={"fast_period": 10}): "int",
         save_run(parameters={"fast_period": "10"}): "text",
@@ -287,7 +296,9 @@ NAMED = UUID("abcdef01-2345-4789-8abc-def012345678")
         " abcd ",
     ],
 )
-async def test_a_run_is_found_by_the_beginning_of_its_id(store: Store, save_run: SaveRun, reference: str) -> None:
+async def test_a_run_is_found_by_the_beginning_of_its_id(
+    store: Store, save_run: SaveRun, reference: str
+) -> None:
     save_run(run_id=NAMED)
     save_run(run_id=UUID(int=NAMED.int ^ (1 << 127)))
     assert (await store.runs.resolve(reference)).run_id == NAMED
@@ -296,14 +307,18 @@ async def test_a_run_is_found_by_the_beginning_of_its_id(store: Store, save_run:
 @pytest.mark.parametrize(
     "reference", ["", "abc", "a", "xyzw", "abcd-ef", "-abcd", "@1", "@~", "@~-1", "abcd%"]
 )
-async def test_what_names_no_run_in_any_form_is_wrong_use(store: Store, save_run: SaveRun, reference: str) -> None:
+async def test_what_names_no_run_in_any_form_is_wrong_use(
+    store: Store, save_run: SaveRun, reference: str
+) -> None:
     save_run(run_id=NAMED)
     with pytest.raises(UsageError, match="does not name a run"):
         await store.runs.resolve(reference)
 
 
 @pytest.mark.parametrize("reference", ["abce", "0000", str(UUID(int=0)), "@~1", "@~999999999999"])
-async def test_a_reference_to_a_run_that_is_not_there(store: Store, save_run: SaveRun, reference: str) -> None:
+async def test_a_reference_to_a_run_that_is_not_there(
+    store: Store, save_run: SaveRun, reference: str
+) -> None:
     save_run(run_id=NAMED)
     with pytest.raises(NotFoundError):
         await store.runs.resolve(reference)
@@ -332,7 +347,9 @@ async def test_an_ambiguous_prefix_lists_the_candidates(store: Store, save_run: 
     assert (await store.runs.resolve("abcde")).run_id == NAMED
 
 
-async def test_the_same_question_finds_the_newest_runs_first(store: Store, save_run: SaveRun) -> None:
+async def test_the_same_question_finds_the_newest_runs_first(
+    store: Store, save_run: SaveRun
+) -> None:
     first = save_run(started_at=later(1))
     failed = save_run(started_at=later(2), failed=True)
     save_run(parameters={"fast_period": 11})
@@ -366,7 +383,9 @@ async def test_nothing_is_deleted_where_one_run_is_missing(store: Store, save_ru
     assert len(await store.runs.artifacts(run_id)) == 1
 
 
-async def test_an_original_and_its_reproduction_can_be_deleted_together(store: Store, save_run: SaveRun) -> None:
+async def test_an_original_and_its_reproduction_can_be_deleted_together(
+    store: Store, save_run: SaveRun
+) -> None:
     original = save_run()
     reproduction = save_run(reproduced_from=original)
     await store.runs.delete([original, reproduction])

@@ -480,7 +480,7 @@ def test_the_engine_is_disposed_of_however_the_run_ends(
 
     backtest(scripted([1]) if error is None else raise_on(4, error), make_bars(CLOSES))
 
-    assert [engine.trader.is_disposed for engine in engines] == [True]
+    assert [engine.kernel.data_engine.is_disposed for engine in engines] == [True]
 
 
 # Ctrl-C
@@ -654,8 +654,7 @@ def test_a_second_run_in_one_process_gives_the_same_answer() -> None:
 def test_processes_with_other_hash_seeds_give_the_same_answer() -> None:
     program = textwrap.dedent("""\
         from support.trading import make_bars, succeed
-        from ntrader.engine.simulation import build_engine
-from ntrader.engine.strategies.registry import find_strategy
+        from ntrader.engine.strategies.registry import find_strategy
         closes = [100 + (number * 7919 % 101) / 10 for number in range(300)]
         result = succeed(find_strategy("sma"), make_bars(closes), equity_fraction="0.8",
                          fee="0.001", fill="next-open",

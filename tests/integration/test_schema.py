@@ -6,11 +6,12 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import Executable, Table, delete, insert, select, text, update
 
 from ntrader.domain.artifacts import ArtifactKind
 from ntrader.domain.runs import RunMode, RunStatus
 from ntrader.errors import ConflictError, DatabaseError
+from ntrader.storage.database import Database
 from ntrader.storage.tables import (
     artifacts_table,
     datasets_table,
@@ -20,6 +21,7 @@ from ntrader.storage.tables import (
     strategies_table,
 )
 from support.outcomes import make_artifact, make_events, make_result
+from support.saving import SaveRun
 
 NAN = Decimal("NaN")
 
@@ -60,7 +62,9 @@ async def refused(database: Database, statement: Executable, rule: str) -> None:
         ({}, "uq_datasets_hash"),
     ],
 )
-async def test_datasets_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_datasets_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     save_run()
     values = await stored(database, datasets_table)
     await refused(
@@ -88,14 +92,18 @@ async def test_a_dataset_must_end_after_it_starts(database: Database, save_run: 
         ({}, "uq_strategies_name_version"),
     ],
 )
-async def test_strategies_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_strategies_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     save_run()
     values = {**await stored(database, strategies_table), "id": uuid4(), **changes}
     await refused(database, insert(strategies_table).values(values), rule)
 
 
 @pytest.mark.parametrize("version", ["1.2.3", "0.0.1-rc.1", "2.0.0+build.5", "1.0.0-beta-2+exp"])
-async def test_strategies_take_semantic_versions(database: Database, save_run: SaveRun, version: str) -> None:
+async def test_strategies_take_semantic_versions(
+    database: Database, save_run: SaveRun, version: str
+) -> None:
     save_run()
     values = {**await stored(database, strategies_table), "id": uuid4(), "version": version}
     await write(database, insert(strategies_table).values(values))
@@ -125,7 +133,9 @@ async def test_strategies_take_semantic_versions(database: Database, save_run: S
         ({"reproduced_from_run_id": uuid4()}, "fk_backtest_runs_reproduced_from_run_id"),
     ],
 )
-async def test_runs_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_runs_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     save_run()
     values = {**await stored(database, runs_table), "run_id": uuid4(), **changes}
     await refused(database, insert(runs_table).values(values), rule)
@@ -191,7 +201,9 @@ async def test_a_run_id_is_taken_once(database: Database, save_run: SaveRun) -> 
         ({}, "uq_performance_metrics_backtest_run_id"),
     ],
 )
-async def test_metrics_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_metrics_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     save_run()
     values = await stored(database, metrics_table)
     if changes:
@@ -218,7 +230,9 @@ async def test_metrics_take_undefined_values(database: Database, save_run: SaveR
         ({"run_id": uuid4()}, "fk_artifacts_run_id_backtest_runs"),
     ],
 )
-async def test_artifacts_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_artifacts_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     run_id = uuid4()
     save_run(run_id=run_id, artifacts=[make_artifact(run_id)])
     values = {**await stored(database, artifacts_table), "id": uuid4(), **changes}
@@ -233,7 +247,9 @@ async def test_artifacts_refuse(database: Database, save_run: SaveRun, changes: 
         ({"run_id": uuid4()}, "fk_events_run_id_backtest_runs"),
     ],
 )
-async def test_events_refuse(database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str) -> None:
+async def test_events_refuse(
+    database: Database, save_run: SaveRun, changes: dict[str, Any], rule: str
+) -> None:
     save_run(events=make_events(0)[:1])
     values = {**await stored(database, events_table), **changes}
     await refused(database, insert(events_table).values(values), rule)
@@ -262,7 +278,9 @@ async def test_an_enum_has_the_members_of_the_domain(
         {"reproduced_from_run_id": None, "data_source": "other"},
     ],
 )
-async def test_a_run_cannot_be_changed(database: Database, save_run: SaveRun, changes: dict[str, Any]) -> None:
+async def test_a_run_cannot_be_changed(
+    database: Database, save_run: SaveRun, changes: dict[str, Any]
+) -> None:
     save_run(reproduced_from=save_run())
     await refused(database, update(runs_table).values(changes), "cannot be changed")
 
@@ -279,14 +297,18 @@ async def test_metrics_cannot_be_changed(database: Database, save_run: SaveRun) 
 
 
 @pytest.mark.parametrize("table", [datasets_table, strategies_table], ids=["dataset", "strategy"])
-async def test_what_a_run_uses_cannot_be_deleted(database: Database, save_run: SaveRun, table: Table) -> None:
+async def test_what_a_run_uses_cannot_be_deleted(
+    database: Database, save_run: SaveRun, table: Table
+) -> None:
     save_run()
     with pytest.raises(ConflictError):
         await write(database, delete(table))
     assert await count(database, table) == 1
 
 
-async def test_deleting_a_run_deletes_what_belongs_to_it(database: Database, save_run: SaveRun) -> None:
+async def test_deleting_a_run_deletes_what_belongs_to_it(
+    database: Database, save_run: SaveRun
+) -> None:
     run_id = uuid4()
     save_run(run_id=run_id, artifacts=[make_artifact(run_id)], events=make_events())
     kept = save_run(events=make_events(0))
@@ -299,7 +321,9 @@ async def test_deleting_a_run_deletes_what_belongs_to_it(database: Database, sav
     assert await count(database, events_table) == len(make_events(0))
 
 
-async def test_deleting_an_original_keeps_its_reproductions(database: Database, save_run: SaveRun) -> None:
+async def test_deleting_an_original_keeps_its_reproductions(
+    database: Database, save_run: SaveRun
+) -> None:
     original = save_run()
     reproduction = save_run(reproduced_from=original)
 
@@ -331,7 +355,9 @@ VIEW_COLUMNS = [
 ]
 
 
-async def test_the_view_gives_a_run_under_the_names_of_the_platform(database: Database, save_run: SaveRun) -> None:
+async def test_the_view_gives_a_run_under_the_names_of_the_platform(
+    database: Database, save_run: SaveRun
+) -> None:
     outcome = make_result()
     run_id = save_run(run_id=outcome.metadata.run_id)
     (row,) = await database.fetch(text("SELECT * FROM runs"))

@@ -168,22 +168,22 @@ def make_result(**changes: Any) -> EnhancedBacktestResult:
     """Return a run that ended well; `changes` are metrics or parts of its configuration."""
     of_metrics = {*METRICS, "undefined"}
     metrics = make_metrics(**{key: changes.pop(key) for key in of_metrics & changes.keys()})
-    own = {key: changes.pop(key) for key in ("warnings", "duration_seconds") if key in changes}
+    own: dict[str, Any] = {
+        key: changes.pop(key) for key in ("warnings", "duration_seconds") if key in changes
+    }
     metadata = make_metadata(**changes)
-    return EnhancedBacktestResult(
-        **{
-            "metadata": metadata,
-            "metrics": metrics,
-            "equity": EquityCurve(np.array([0, 1], np.int64), np.array([1e5, 1.1e5])),
-            "fills": (),
-            "trades": (),
-            "warnings": (),
-            "result_digest": sha256_text(f"{metadata.fingerprint} result"),
-            "finished_at": metadata.started_at + timedelta(seconds=1.5),
-            "duration_seconds": 1.5,
-            **own,
-        }
-    )
+    values: dict[str, Any] = {
+        "metadata": metadata,
+        "metrics": metrics,
+        "equity": EquityCurve(np.array([0, 1], np.int64), np.array([1e5, 1.1e5])),
+        "fills": (),
+        "trades": (),
+        "warnings": (),
+        "result_digest": sha256_text(f"{metadata.fingerprint} result"),
+        "finished_at": metadata.started_at + timedelta(seconds=1.5),
+        "duration_seconds": 1.5,
+    }
+    return EnhancedBacktestResult(**{**values, **own})
 
 
 def make_failure(

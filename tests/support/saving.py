@@ -1,5 +1,6 @@
 """Saving runs for tests."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from ntrader.storage.datasets import DatasetRepository
 from ntrader.storage.runs import RunRepository
 from ntrader.storage.strategies import StrategyRepository
 from support.outcomes import make_dataset, make_failure, make_result, make_spec
+
+type SaveRun = Callable[..., UUID]
 
 
 class Saver:

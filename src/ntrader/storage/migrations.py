@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Select, column, select, table, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -24,7 +24,7 @@ VERSION_TABLE = "ntrader_alembic_version"
 HEAD = "0001"
 """The newest revision; a test holds it against the scripts."""
 
-_VERSION = text(f"SELECT version_num FROM {VERSION_TABLE}")
+_VERSION: Select[tuple[str]] = select(column("version_num")).select_from(table(VERSION_TABLE))
 _LOCK_KEY = int.from_bytes(b"ntrader")
 # Duplicate table, duplicate type, duplicate function.
 _TAKEN = frozenset({"42P07", "42710", "42723"})
