@@ -1,23 +1,40 @@
 """Logs: structured, to stderr."""
 
 import sys
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger, Processor
 
 type LogFormat = Literal["console", "json"]
 
+_chosen: tuple[str, LogFormat] = ("WARNING", "console")
+
 
 def configure(level: str, log_format: LogFormat) -> None:
-    """Send structlog to stderr at `level` (a name of the standard library's levels)."""
+    """Choose what is logged: from `level` (a name of the standard library's levels) up, and how.
+
+    structlog itself waits for the first message, which most commands never write: it takes longer
+    to load than the whole of `--help`.
+    """
+    global _chosen
+    _chosen = (level, log_format)
+
+
+def logger() -> "FilteringBoundLogger":
+    """Return a logger of structlog's that writes to stderr as it was chosen."""
     import logging
 
     import structlog
 
-    renderer: structlog.typing.Processor = (
+    level, log_format = _chosen
+    renderer: Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
-    structlog.configure(
+    bound: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.WriteLogger(sys.stderr),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
@@ -26,6 +43,5 @@ def configure(level: str, log_format: LogFormat) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
-        cache_logger_on_first_use=False,
     )
+    return bound

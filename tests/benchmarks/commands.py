@@ -6,6 +6,7 @@ Aims: `--help` 5 at most; `history` 1.1 times the SQLAlchemy script, and as a st
 asyncpg one. All talk to one running server, so that what is compared is the client; the last two
 rows start and stop the embedded server themselves.
 """
+# ruff: noqa: T201
 
 import argparse
 import json
@@ -13,7 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.benchmarks.timing import (
+from .timing import (
     Subject,
     Timing,
     environment,

@@ -1,6 +1,6 @@
 """The floor of `ntrader history`: the same list, by hand with asyncpg, click and rich.
 
-    python list_asyncpg.py DATABASE_URL
+python list_asyncpg.py DATABASE_URL
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """`ntrader history` by hand with SQLAlchemy's ORM: one class with the columns that are shown.
 
-    python list_sqlalchemy.py DATABASE_URL
+python list_sqlalchemy.py DATABASE_URL
 """
 
 import asyncio

@@ -6,6 +6,7 @@ Both read the same bars from the same catalog, as whole processes, in turn; ntra
 its metrics, saves the run and prints it as JSON. They must agree on fills and final equity.
 The aim is a ratio of 1.15 at most, from 100,000 bars up.
 """
+# ruff: noqa: T201
 
 import argparse
 import json
@@ -14,8 +15,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.series import write_minute_bars
-from tests.benchmarks.timing import (
+from .series import write_minute_bars
+from .timing import (
     Subject,
     Timing,
     environment,

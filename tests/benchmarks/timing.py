@@ -1,4 +1,5 @@
 """Timing whole processes, in turn, so that noise of the machine hits all of them alike."""
+# ruff: noqa: T201
 
 import os
 import subprocess

@@ -7,6 +7,8 @@ Same bars, same SMA 10/20 crossover, same sizing and same fills as
 or measured. It prints the number of fills and the final equity as JSON, and imports nothing of
 ntrader's.
 """
+# ruff: noqa: T201
+# mypy: allow-subclassing-any
 
 import json
 import sys

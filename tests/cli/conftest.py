@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.commands import Command, Result
 
 from ntrader.cli.main import main
+from support.commands import Command, Result
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from support.commands import Command
 
 DESCRIBED = ["--symbol", "ABC", "--venue", "XNYS", "--kind", "equity", "--timeframe", "1d"]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from support.commands import Command
 
 from ntrader.domain.queries import ORDERS
+from support.commands import Command
 
 type SaveRun = Callable[..., UUID]
 

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support import readme
-from support.commands import Command
 
 from ntrader.cli.main import main
+from support import readme
+from support.commands import Command
 
 ROOT = Path(__file__).parents[2]
 

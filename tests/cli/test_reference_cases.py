@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.database import TestServer
 
 from ntrader.cli.main import main
+from support.database import TestServer
 
 CASES = json.loads((Path(__file__).parents[1] / "reference" / "cases.json").read_text())
 VENUES = {"IBM": "NYSE", "GOOG": "NASDAQ"}

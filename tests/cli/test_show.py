@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
+
 from support.commands import Command
 
 type SaveRun = Callable[..., UUID]

@@ -11,13 +11,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from support.homes import temporary_home
-from support.tcp_server import TcpServer, start_tcp_server
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, binaries, layout
 from ntrader.storage.embedded.accounts import Account, current_account, unprivileged_account
 from ntrader.storage.embedded.binaries import find_binaries, private_copy, programs_for
+from support.homes import temporary_home
+from support.tcp_server import TcpServer, start_tcp_server
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 NOBODY = Account(65534, 65534)

@@ -14,13 +14,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from support.homes import temporary_home
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, ServerAddress, StopOutcome
 from ntrader.storage.embedded.accounts import unprivileged_account
 from ntrader.storage.embedded.binaries import find_binaries, identity, programs_for
 from ntrader.storage.embedded.layout import locate
+from support.homes import temporary_home
 
 CLIENT = """
 import sys

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ntrader.config import Settings
     from ntrader.services.workspace import Workspace
 
+
 class CommandLineError(UsageError):
     """The command line is not valid."""
 

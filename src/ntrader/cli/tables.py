@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,7 +72,7 @@ def run_heading(run: BacktestRun) -> RenderableType:
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
         ("Data", plain_text(_data_line(run))),
-        ("Period", f"{run.start:%Y-%m-%d} to {last_moment(run.end):%Y-%m-%d}"),
+        ("Period", f"{run.start:%Y-%m-%d} to {run.last_moment:%Y-%m-%d}"),
         ("Capital", costs),
         ("Created", f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC, took {run.duration_seconds:.2f} s"),
     )
@@ -175,7 +175,7 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
             plain_text(dataset.instrument.id),
             str(dataset.timeframe),
             f"{dataset.start:%Y-%m-%d}",
-            f"{last_moment(dataset.end):%Y-%m-%d}",
+            f"{dataset.last_moment:%Y-%m-%d}",
             f"{dataset.rows:,}",
         )
     return table
@@ -193,7 +193,10 @@ def dataset_facts(dataset: Dataset) -> Table:
             f"{instrument.price_precision} decimals of price, {instrument.size_precision} of size",
         ),
         ("Bars", f"{dataset.rows:,} of {dataset.timeframe}"),
-        ("Range", f"{dataset.start:%Y-%m-%d %H:%M} to {last_moment(dataset.end):%Y-%m-%d %H:%M} UTC"),
+        (
+            "Range",
+            f"{dataset.start:%Y-%m-%d %H:%M} to {dataset.last_moment:%Y-%m-%d %H:%M} UTC",
+        ),
         ("Source", dataset.source),
         *([("Description", dataset.description)] if dataset.description else []),
     )
@@ -267,11 +270,6 @@ def bounds(parameter: ParameterSpec) -> str:
 def facts_table(facts: Sequence[tuple[str, Any]]) -> Table:
     """Show named facts, one a line."""
     return _facts(*facts)
-
-
-def last_moment(end: datetime) -> datetime:
-    """Return the last moment of a period: `end` itself belongs to the next bar."""
-    return end - timedelta(seconds=1)
 
 
 def short_id(run: BacktestRun) -> str:

@@ -8,7 +8,6 @@ from rich.text import Text
 from ntrader.cli.charts import equity_chart
 from ntrader.cli.tables import (
     artifacts_table,
-    last_moment,
     metrics_table,
     plain_text,
     run_heading,
@@ -39,7 +38,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
             equity_chart(
                 details.equity.values.tolist(),
                 width=min(width, CHART_WIDTH),
-                labels=(f"{run.start:%Y-%m-%d}", f"{last_moment(run.end):%Y-%m-%d}"),
+                labels=(f"{run.start:%Y-%m-%d}", f"{run.last_moment:%Y-%m-%d}"),
                 ascii_only=ascii_only,
             ),
         ]

@@ -1,7 +1,7 @@
 """Datasets: market data with an identity."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
@@ -80,3 +80,8 @@ class Dataset:
     rows: int
     source: str
     created_at: datetime
+
+    @property
+    def last_moment(self) -> datetime:
+        """The last moment of the period, to show: `end` itself belongs to the next bar."""
+        return self.end - timedelta(seconds=1)

@@ -64,9 +64,7 @@ def details_document(details: RunDetails, *, saved: bool = True) -> dict[str, An
     """Return a run with its fills and files."""
     return {
         **run_document(details.run, saved=saved),
-        "fills": None
-        if details.fills is None
-        else [fill_document(fill) for fill in details.fills],
+        "fills": None if details.fills is None else [fill_document(fill) for fill in details.fills],
         "artifacts": [artifact_document(artifact) for artifact in details.artifacts],
     }
 

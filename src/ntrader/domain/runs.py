@@ -1,7 +1,7 @@
 """Runs, as they are read back from the store."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Self
@@ -86,6 +86,11 @@ class BacktestRun:
         """The `config` member of the snapshot."""
         config: dict[str, Any] = self.snapshot["config"]
         return config
+
+    @property
+    def last_moment(self) -> datetime:
+        """The last moment of the period, to show: `end` itself belongs to the next bar."""
+        return self.end - timedelta(seconds=1)
 
     @classmethod
     def from_outcome(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -121,7 +121,7 @@ async def prepare(
     if len(bars) == 0:
         raise UsageError(
             f"Dataset {dataset.name} has no bars in that period.",
-            hint=f"It runs from {dataset.start:%Y-%m-%d} to {dataset.end - timedelta(seconds=1):%Y-%m-%d}.",
+            hint=f"It runs from {dataset.start:%Y-%m-%d} to {dataset.last_moment:%Y-%m-%d}.",
         )
     config = RunConfig(
         strategy=StrategyConfig(

@@ -116,7 +116,8 @@ def build_request(
         return RunRequest.model_validate(values)
     except ValidationError as error:
         raise InvalidConfigError(
-            f"The run is not valid: {faults_text(error)}.", hint="`ntrader run --help` lists what can be set."
+            f"The run is not valid: {faults_text(error)}.",
+            hint="`ntrader run --help` lists what can be set.",
         ) from error
 
 

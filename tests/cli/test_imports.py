@@ -1,0 +1,94 @@
+"""What a command loads: start-up is most of what a command takes, and imports are most of that."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.database import TestServer
+
+from ntrader.cli.main import main
+
+ENGINE = {"nautilus_trader", "pandas"}
+ARRAYS = {"numpy", "pyarrow"}
+DATABASE = {"sqlalchemy", "asyncpg", "alembic"}
+VALIDATION = {"pydantic", "pydantic_settings"}
+SELDOM = {"structlog", "yaml", "importlib.metadata"}
+
+NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | {"rich", "asyncio", "fsspec"}
+LISTS = ENGINE | ARRAYS | SELDOM | {"alembic", "fsspec"}
+# Fills and equity are read from Parquet.
+READS_FILES = ENGINE | SELDOM | {"alembic"}
+
+# The modules that a command must not load.
+WITHOUT_STORE = {
+    "--help": NOTHING_HEAVY,
+    "--version": NOTHING_HEAVY - {"importlib.metadata"},
+    "run --help": NOTHING_HEAVY,
+    "history --help": NOTHING_HEAVY,
+    "show --help": NOTHING_HEAVY,
+    "data --help": NOTHING_HEAVY,
+    "data import --help": NOTHING_HEAVY,
+    "strategies --help": NOTHING_HEAVY,
+    "db --help": NOTHING_HEAVY,
+    "strategies": ENGINE | ARRAYS | DATABASE,
+}
+ON_A_STORE = {
+    "history": LISTS,
+    "history --json": LISTS | {"rich"},
+    "history --csv": LISTS | {"rich"},
+    "history --strategy sma --sort sharpe_ratio": LISTS,
+    "data list": LISTS,
+    "show @": READS_FILES,
+    "show @ --json": READS_FILES | {"rich"},
+    "show @ --trades": READS_FILES,
+}
+
+
+@pytest.fixture(scope="module")
+def store_with_a_run(
+    postgres: TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[str, str]]:
+    """The settings of a store that holds one run with its files."""
+    with postgres.migrated_database() as url, pytest.MonkeyPatch.context() as patch:
+        settings = {"DATABASE_URL": url, "NTRADER_HOME": str(tmp_path_factory.mktemp("home"))}
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        assert main(["run", "--strategy", "sma", "--start", "2012-01-01", "--json"]) == 0
+        yield settings
+
+
+def loaded_by(command: str, environment: dict[str, str]) -> set[str]:
+    """Run `ntrader COMMAND` in a process and return the names of the modules that it loaded."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ntrader", *command.split()],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **environment},
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert done.stdout
+    lines = done.stderr.splitlines()
+    return {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
+
+
+@pytest.mark.parametrize("command", WITHOUT_STORE)
+def test_loads_nothing_heavy_to_explain_itself(command: str, home: Path) -> None:
+    loaded = loaded_by(command, {})
+
+    assert "ntrader.cli.main" in loaded
+    assert loaded & WITHOUT_STORE[command] == set()
+
+
+@pytest.mark.parametrize("command", ON_A_STORE)
+def test_loads_only_what_it_takes_to_read_the_store(
+    command: str, store_with_a_run: dict[str, str]
+) -> None:
+    loaded = loaded_by(command, store_with_a_run)
+
+    assert "asyncpg" in loaded
+    assert loaded & ON_A_STORE[command] == set()
