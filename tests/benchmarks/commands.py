@@ -42,7 +42,7 @@ def measure(home: Path, *, runs: int, rounds: int) -> dict[str, Timing]:
     try:
         served = {**own, "DATABASE_URL": url}
         timings = time_in_turn(_subjects(url), served, rounds=rounds)
-        _check_agreement(timings)
+        check_agreement(timings)
     finally:
         run(ntrader("db", "stop", "--json"), own)
     alone = [
@@ -69,7 +69,7 @@ def _subjects(url: str) -> list[Subject]:
     ]
 
 
-def _check_agreement(timings: dict[str, Timing]) -> None:
+def check_agreement(timings: dict[str, Timing]) -> None:
     lists = [
         timings[name].output
         for name in ("list by hand: asyncpg", "list by hand: SQLAlchemy", "ntrader history")

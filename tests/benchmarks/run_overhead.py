@@ -1,6 +1,7 @@
 """What `ntrader run` costs beside a tuned NautilusTrader script that does the same backtest.
 
-    uv run python -m tests.benchmarks.run_overhead [--bars 100000] [--rounds 5] [--json FILE]
+    uv run python -m tests.benchmarks.run_overhead [--bars 100000] [--rounds 5]
+        [--fill next-open|close] [--json FILE]
 
 Both read the same bars from the same catalog, as whole processes, in turn; ntrader also computes
 its metrics, saves the run and prints it as JSON. They must agree on fills and final equity.
@@ -12,6 +13,7 @@ import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,15 +33,17 @@ FILLS = ("next-open", "close")
 SCRIPT = Path(__file__).with_name("tuned_script.py")
 
 
-def measure(home: Path, *, bars: int, rounds: int) -> list[dict[str, Any]]:
-    """Return for each fill mode the medians of both, and their ratio.
+def measure(
+    home: Path, *, bars: int, rounds: int, fills: Sequence[str] = FILLS
+) -> list[dict[str, Any]]:
+    """Return for each of `fills` the medians of both, and their ratio.
 
     Raises:
         RuntimeError: a process failed, or the two disagree.
     """
     env = environment(NTRADER_HOME=str(home))
     dataset = _import_bars(home, bars, env)
-    return [_measure(home, dataset, fill, env, rounds) for fill in FILLS]
+    return [_measure(home, dataset, fill, env, rounds) for fill in fills]
 
 
 def _import_bars(home: Path, bars: int, env: dict[str, str]) -> str:
@@ -62,7 +66,7 @@ def _measure(
     ]
     timings = time_in_turn(subjects, env, rounds=rounds)
     script, ours = timings["script"], timings["ntrader"]
-    _check_agreement(script, ours)
+    check_agreement(script, ours)
     return {
         "fill": fill,
         "script_seconds": script.median,
@@ -73,7 +77,7 @@ def _measure(
     }
 
 
-def _check_agreement(script: Timing, ours: Timing) -> None:
+def check_agreement(script: Timing, ours: Timing) -> None:
     expected, found = json.loads(script.output), json.loads(ours.output)
     if not found["saved"]:
         raise RuntimeError("ntrader did not save the run")
@@ -87,11 +91,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bars", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--fill", choices=FILLS, help="only this fill")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ntrader-benchmark-") as home:
         Path(home).chmod(0o711)  # root's server runs as another user
-        results = measure(Path(home), bars=given.bars, rounds=given.rounds)
+        fills = FILLS if given.fill is None else (given.fill,)
+        results = measure(Path(home), bars=given.bars, rounds=given.rounds, fills=fills)
     print(f"{given.bars:,} bars, medians of {given.rounds} rounds; aim: {AIM} at most")
     print_table(
         ("fill", "fills", "script s", "ntrader s", "ratio", "ratio of CPU"),

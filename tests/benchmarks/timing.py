@@ -79,14 +79,15 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, s
 def time_in_turn(
     subjects: Sequence[Subject], env: Mapping[str, str], *, rounds: int
 ) -> dict[str, Timing]:
-    """Run every subject once for warming up, then `rounds` times, one after the other."""
+    """Run every subject `rounds` times, one after the other; more than once, after a warming up."""
     timings = {subject.name: Timing() for subject in subjects}
-    for round_ in range(rounds + 1):
+    warm_up = 1 if rounds > 1 else 0
+    for round_ in range(warm_up + rounds):
         for subject in subjects:
             wall, cpu, output = run(subject.command, env)
             timing = timings[subject.name]
             timing.output = output
-            if round_ > 0:
+            if round_ >= warm_up:
                 timing.wall.append(wall)
                 timing.cpu.append(cpu)
     return timings

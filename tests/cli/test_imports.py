@@ -7,20 +7,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.database import TestServer
 
 from ntrader.cli.main import main
+from support.database import TestServer
 
 ENGINE = {"nautilus_trader", "pandas"}
 ARRAYS = {"numpy", "pyarrow"}
-DATABASE = {"sqlalchemy", "asyncpg", "alembic"}
+DATABASE = {"sqlalchemy", "asyncpg"}
 VALIDATION = {"pydantic", "pydantic_settings"}
-SELDOM = {"structlog", "yaml", "importlib.metadata"}
+SELDOM = {"alembic", "structlog", "yaml"}
 
-NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | {"rich", "asyncio", "fsspec"}
-LISTS = ENGINE | ARRAYS | SELDOM | {"alembic", "fsspec"}
+OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
+
+NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | OTHERS
+LISTS = ENGINE | ARRAYS | SELDOM | {"fsspec"}
 # Fills and equity are read from Parquet.
-READS_FILES = ENGINE | SELDOM | {"alembic"}
+READS_FILES = ENGINE | SELDOM
 
 # The modules that a command must not load.
 WITHOUT_STORE = {
@@ -38,12 +40,10 @@ WITHOUT_STORE = {
 ON_A_STORE = {
     "history": LISTS,
     "history --json": LISTS | {"rich"},
-    "history --csv": LISTS | {"rich"},
     "history --strategy sma --sort sharpe_ratio": LISTS,
     "data list": LISTS,
     "show @": READS_FILES,
     "show @ --json": READS_FILES | {"rich"},
-    "show @ --trades": READS_FILES,
 }
 
 

@@ -190,6 +190,107 @@ def test_a_limit_order_waits_for_its_price(plan: Any, fill: str) -> None:
     assert result.warnings == ()
 
 
+LIMIT_AT_ONCE = """\
+    def on_bar(self, bar: Bar):
+        self.count += 1
+        if self.count == 0:
+            self.buy_limit(101)
+"""
+
+
+def test_a_limit_order_that_can_trade_at_the_open_does(plan: Any) -> None:
+    """Not at the close of the bar before, which is past."""
+    result = succeed(
+        plan(LIMIT_AT_ONCE),
+        make_bars([100, 102, 103], opens=[100, 100.5, 102]),
+        parameters={"trade_size": "7"},
+        fill="next-open",
+    )
+
+    assert told(result) == [(2, Side.BUY, "7", "100.50")]
+
+
+def test_a_limit_order_waits_when_the_open_is_beyond_it(plan: Any) -> None:
+    result = succeed(
+        plan(LIMIT_AT_ONCE),
+        make_bars([100, 104, 99], opens=[100, 103, 104]),
+        parameters={"trade_size": "7"},
+        fill="next-open",
+    )
+
+    assert told(result) == [(3, Side.BUY, "7", "101.00")]
+
+
+@pytest.mark.parametrize(
+    ("fill", "expected"),
+    [("close", (1, Side.BUY, "7", "100.00")), ("next-open", (2, Side.BUY, "7", "100.50"))],
+)
+def test_an_order_of_on_start_is_as_one_of_the_first_bar(
+    plan: Any, fill: str, expected: tuple[int, Side, str, str]
+) -> None:
+    strategy = plan(
+        """\
+    def on_start(self):
+        self.instrument = self.cache.instrument(self.config.instrument_id)
+        self.send(OrderSide.BUY)
+"""
+    )
+
+    result = succeed(
+        strategy,
+        make_bars([100, 101, 102], opens=[99.5, 100.5, 101.5]),
+        parameters={"trade_size": "7"},
+        fill=fill,
+    )
+
+    assert told(result) == [expected]
+
+
+@pytest.mark.parametrize(("fill", "still_open"), [("close", 0), ("next-open", 1)])
+def test_an_order_that_is_cancelled_on_the_last_bar_counts_once(
+    plan: Any, fill: str, still_open: int
+) -> None:
+    """Where orders wait for the next open, so do cancellations."""
+    strategy = plan(
+        """\
+    def on_bar(self, bar: Bar):
+        self.count += 1
+        if self.count == 0:
+            self.buy_limit(50)
+        if self.count == 5:
+            self.cancel_all_orders(self.instrument.id)
+"""
+    )
+
+    result = succeed(strategy, make_bars(CLOSES), parameters={"trade_size": "7"}, fill=fill)
+
+    assert result.warnings == (("1 order was still open when the data ended.",) * still_open)
+
+
+@pytest.mark.parametrize("fill", ["close", "next-open"])
+def test_a_bracket_takes_its_profit(plan: Any, fill: str) -> None:
+    strategy = plan(
+        """\
+    def on_bar(self, bar: Bar):
+        self.count += 1
+        if self.count == 0:
+            self.submit_order_list(
+                self.order_factory.bracket(
+                    self.instrument.id, OrderSide.BUY, self.instrument.make_qty(7),
+                    tp_price=self.instrument.make_price(103.2),
+                    sl_trigger_price=self.instrument.make_price(90),
+                )
+            )
+"""
+    )
+
+    result = succeed(strategy, make_bars(CLOSES), parameters={"trade_size": "7"}, fill=fill)
+
+    assert told(result)[-1] == (5, Side.SELL, "7", "103.20")
+    assert len(result.fills) == 2
+    assert result.warnings == ()
+
+
 @pytest.mark.parametrize("fill", ["close", "next-open"])
 def test_a_limit_order_that_is_never_reached_is_told(plan: Any, fill: str) -> None:
     strategy = plan(

@@ -58,6 +58,7 @@ async def walk(store: Store, where: RunFilter, order: RunOrder, limit: int) -> l
         if page.next is None:
             return seen
         assert len(page.items) == limit
+        assert len(seen) == len(set(seen)), "a run came twice"
         cursor = Cursor.decode(page.next.encode())
 
 

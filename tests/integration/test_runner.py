@@ -54,8 +54,8 @@ def test_orders_fill_at_the_close_of_their_bar() -> None:
     result = succeed(scripted([1], [3]), make_bars(CLOSES, opens=OPENS), fill="close")
 
     assert [(day(f), f.side, f.price) for f in result.fills] == [
-        (2, Side.BUY, 101),
-        (4, Side.SELL, 103),
+        (2, Side.BUY, Decimal(101)),
+        (4, Side.SELL, Decimal(103)),
     ]
     assert all(fill.at_close for fill in result.fills)
 
@@ -83,7 +83,7 @@ def test_the_next_open_may_lie_beyond_a_weekend() -> None:
         equity_fraction="0.4",
     )
 
-    assert [(f.time, f.price) for f in result.fills] == [(times[1], 19)]
+    assert [(f.time, f.price) for f in result.fills] == [(times[1], Decimal(19))]
 
 
 def test_an_order_of_the_last_bar_finds_no_next_open() -> None:
@@ -96,7 +96,7 @@ def test_an_order_of_the_last_bar_finds_no_next_open() -> None:
 def test_an_order_of_the_last_bar_fills_at_its_close() -> None:
     result = succeed(scripted([5]), make_bars(CLOSES), fill="close")
 
-    assert [(day(f), f.price) for f in result.fills] == [(6, 105)]
+    assert [(day(f), f.price) for f in result.fills] == [(6, Decimal(105))]
     assert result.warnings == ()
 
 
@@ -335,7 +335,12 @@ def test_fills_and_equity_agree_with_an_independent_simulator(
     fills, equity = simulate(bars, enter, leave, fill=fill, fraction=fraction, fee=fee)
     labels = {int(time): bar for bar, time in enumerate(bars.times)}
     assert [
-        (labels[int(f.time.timestamp()) * 10**9], str(f.side), f.quantity, f.price)
+        (
+            labels[int(f.time.timestamp()) * 10**9],
+            str(f.side),
+            Fraction(f.quantity),
+            Fraction(f.price),
+        )
         for f in result.fills
     ] == fills
     assert len(fills) > 50

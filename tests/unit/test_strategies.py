@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,7 +132,7 @@ def test_a_rolling_mean_of_equal_values_is_that_value() -> None:
 def plain_rsi(closes: Sequence[float], period: int) -> list[float | None]:
     """Return Wilder's index at each close, from relative strength as he writes it."""
     found: list[float | None] = [None] * min(period, len(closes))
-    changes = [after - before for before, after in zip(closes, closes[1:], strict=False)]
+    changes = [after - before for before, after in pairwise(closes)]
     if len(changes) < period:
         return [None] * len(closes)
     up = sum(change for change in changes[:period] if change > 0) / period
@@ -198,7 +199,7 @@ def test_rsi_follows_its_rule_on_ties(closes: list[float], period: int) -> None:
 
 
 def test_rsi_starts_with_the_plain_mean_of_the_first_changes() -> None:
-    """Two gains of 1 and a loss of 1 are 66.67; then Wilder: (2/3 x 2 + 1) / 3 and (1/3 x 2) / 3."""
+    """Gains are 2/3 and losses 1/3; then, by Wilder, (2/3 x 2 + 1) / 3 and (1/3 x 2) / 3."""
     index = WilderRsi(3)
 
     found = [index.update(close) for close in (10, 11, 12, 11, 12)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ def progress_bar(app: App, *, wanted: bool | None = None) -> Iterator[Tell | Non
 
     `wanted` forces it on or off; else it is shown on a terminal.
     """
-    if wanted is False or (wanted is None and not app.notes.is_terminal):
+    if wanted is False or (wanted is None and not sys.stderr.isatty()):
         yield None
         return
 

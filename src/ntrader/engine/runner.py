@@ -254,7 +254,8 @@ def _last_notices(fills: int) -> list[str]:
 
 
 def _open_notices(engine: BacktestEngine) -> list[str]:
-    count = engine.cache.orders_open_count() + engine.cache.orders_inflight_count()
+    # An order whose cancellation is in flight is both.
+    count = len(engine.cache.client_order_ids_open() | engine.cache.client_order_ids_inflight())
     return [f"{_orders(count)} still open when the data ended."] if count else []
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class BarFillModel(FillModel):
-    """Fills a market order whole, at one price: the market's, or the one that is set.
+    """Fills a market order whole, at one price: the market's, or that of the `opening` in progress.
 
     `slippage` is the fraction of the price that each order loses, rounded to the tick against it.
     """
@@ -45,17 +45,21 @@ class BarFillModel(FillModel):
         # Without a seed the model would reseed Python's global generator from the clock.
         super().__init__(random_seed=seed)
         self._slippage = slippage
-        self.price: Price | None = None
+        self.opening: Price | None = None
 
     def get_orderbook_for_fill_simulation(
         self, instrument: Instrument, order: Order, best_bid: Price, best_ask: Price
     ) -> OrderBook | None:
-        """Return a book with exactly the order's size at the price, or None for other orders."""
-        if order.order_type != OrderType.MARKET:
+        """Return a book with exactly the order's size at the price.
+
+        None leaves the order to the engine: any but a market order, unless it arrives at the open,
+        where the price is not yet that of the engine's market.
+        """
+        if self.opening is None and order.order_type != OrderType.MARKET:
             return None
         buying = order.side == OrderSide.BUY
-        price = self.price or (best_ask if buying else best_bid)
-        if self._slippage:
+        price = self.opening or (best_ask if buying else best_bid)
+        if self._slippage and order.order_type == OrderType.MARKET:
             price = self._slipped(price, buying=buying)
         book = OrderBook(instrument.id, BookType.L2_MBP)
         side = OrderSide.SELL if buying else OrderSide.BUY
@@ -85,10 +89,11 @@ class OpeningAuction(SimulationModule):
     def pre_process(self, data: Data) -> None:
         """Release the orders in flight before the engine sees the bar."""
         if self._waiting:
-            self._waiting = False
-            self._fill_model.price = data.open
+            self._fill_model.opening = data.open
             self.exchange.process(data.ts_init)
-            self._fill_model.price = None
+            self._fill_model.opening = None
+            # What was sent at this very instant, by `on_start`, is for the next bar.
+            self._waiting = self.cache.orders_inflight_count() > 0
 
     def process(self, ts_now: int) -> None:
         """Do nothing after the bar."""

@@ -60,14 +60,24 @@ def _values(column: "pa.ChunkedArray") -> "list[Any] | np.ndarray[Any, Any]":
     )
     for kind, dtype in kinds:
         if column.type == kind and column.null_count == 0:
-            parts = [
-                np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
-                for chunk in column.chunks
-                if len(chunk)
-            ]
-            return np.concatenate(parts) if parts else np.empty(0, dtype)
+            return _numbers_of(column, dtype)
+    if column.type == pa.timestamp("us", tz="UTC"):
+        # pyarrow's own conversion looks for pandas.
+        microseconds = _numbers_of(column, np.int64).tolist()
+        return [_EPOCH + value * _MICROSECOND for value in microseconds]
     values: list[Any] = column.to_pylist()
     return values
+
+
+def _numbers_of(column: "pa.ChunkedArray", dtype: Any) -> "np.ndarray[Any, Any]":
+    import numpy as np
+
+    parts = [
+        np.frombuffer(chunk.buffers()[1], dtype)[chunk.offset : chunk.offset + len(chunk)]
+        for chunk in column.chunks
+        if len(chunk)
+    ]
+    return np.concatenate(parts) if parts else np.empty(0, dtype)
 
 
 def _array(column: Column) -> "pa.Array":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from ntrader.engine.strategies.base import AnyStrategy
     from ntrader.engine.traders import MarketSetup
+
+
+_SEMVER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,7 +77,15 @@ class DeclaredStrategy(StrategyDefinition):
                 for fault in error.errors(include_url=False)
             ]
             raise parameter_error(self.spec, faults) from error
-        complete: Parameters = checked.model_dump(mode="json")
+        # None says that a parameter is left out, and so does its absence.
+        complete: Parameters = checked.model_dump(mode="json", exclude_none=True)
+        nested = [
+            (name, "a parameter is a number, a text or a truth value")
+            for name, value in complete.items()
+            if not isinstance(value, int | float | bool | str)
+        ]
+        if nested:
+            raise parameter_error(self.spec, nested)
         return complete
 
     def trader(self, parameters: Parameters, setup: MarketSetup) -> Strategy:
@@ -97,9 +109,19 @@ def version_of(cls: type, source: Source) -> str:
     """Return the class's version; code from a user's file carries its hash as build metadata.
 
     A file changes more often than its author bumps the version, and one version is one code.
+
+    Raises:
+        InvalidConfigError: the class's version is not a semantic version.
     """
     version = str(getattr(cls, "version", "1.0.0"))
-    return f"{version}+{source.sha256[:12]}" if source.is_file else version
+    if _SEMVER.fullmatch(version) is None:
+        raise InvalidConfigError(
+            f"{version!r} is not a version for {cls.__name__}.",
+            hint='Give it a semantic version, such as version = "1.0.0".',
+        )
+    if not source.is_file:
+        return version
+    return f"{version}{'.' if '+' in version else '+'}{source.sha256[:12]}"
 
 
 def description_of(cls: type) -> str:
@@ -109,17 +131,31 @@ def description_of(cls: type) -> str:
 
 
 def _specs_of(schema: dict[str, Any]) -> list[ParameterSpec]:
+    definitions = schema.get("$defs", {})
     return [
-        ParameterSpec(
-            name=name,
-            type=str(field.get("type", "any")),
-            default=field.get("default"),
-            description=str(field.get("description", "")),
-            minimum=field.get("minimum"),
-            maximum=field.get("maximum"),
-            exclusive_minimum=field.get("exclusiveMinimum"),
-            exclusive_maximum=field.get("exclusiveMaximum"),
-            choices=tuple(field["enum"]) if "enum" in field else None,
-        )
+        _spec_of(name, _resolved(field, definitions))
         for name, field in schema.get("properties", {}).items()
     ]
+
+
+def _spec_of(name: str, field: dict[str, Any]) -> ParameterSpec:
+    return ParameterSpec(
+        name=name,
+        type=str(field.get("type", "any")),
+        default=field.get("default"),
+        description=str(field.get("description", "")),
+        minimum=field.get("minimum"),
+        maximum=field.get("maximum"),
+        exclusive_minimum=field.get("exclusiveMinimum"),
+        exclusive_maximum=field.get("exclusiveMaximum"),
+        choices=tuple(field["enum"]) if "enum" in field else None,
+    )
+
+
+def _resolved(field: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return a field's schema with what it refers to, and of an optional one what it may hold."""
+    options = [option for option in field.get("anyOf", ()) if option.get("type") != "null"]
+    if len(options) == 1:
+        return {**_resolved(options[0], definitions), **field}
+    reference = str(field.get("$ref", "")).removeprefix("#/$defs/")
+    return {**definitions.get(reference, {}), **field}

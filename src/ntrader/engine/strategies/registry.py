@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib
 import importlib.util
@@ -15,7 +16,7 @@ from typing import Any
 
 from ntrader.engine.strategies.base import LongFlatStrategy
 from ntrader.engine.strategies.definition import DeclaredStrategy, Source, StrategyDefinition
-from ntrader.errors import InvalidConfigError, NotFoundError
+from ntrader.errors import InvalidConfigError, NotFoundError, NtraderError
 
 ENTRY_POINT_GROUP = "ntrader.strategies"
 
@@ -39,6 +40,11 @@ def find_strategy(reference: str) -> StrategyDefinition:
     path, colon, class_name = reference.rpartition(":")
     if colon and path.endswith(".py"):
         return _from_file(Path(path), class_name)
+    if reference.endswith(".py"):
+        raise NotFoundError(
+            f"{reference!r} names a file and no strategy in it.",
+            hint=f"Add the class: {reference}:ClassName.",
+        )
     wanted = _normal(reference)
     for definition in built_in_strategies():
         if wanted in (definition.spec.name, *definition.spec.aliases):
@@ -88,12 +94,26 @@ def _from_module(path: str, *, name: str | None = None) -> StrategyDefinition:
 
 def _from_entry_point(entry_point: EntryPoint) -> StrategyDefinition:
     try:
-        return _from_module(entry_point.value, name=entry_point.name)
-    except (ImportError, AttributeError, OSError) as error:
+        with _foreign_code():
+            return _from_module(entry_point.value, name=entry_point.name)
+    except NtraderError:
+        raise
+    except Exception as error:  # it is somebody else's code
         raise InvalidConfigError(
-            f"The installed strategy {entry_point.name!r} cannot be loaded: {error}.",
+            f"The installed strategy {entry_point.name!r} cannot be loaded: "
+            f"{type(error).__name__}: {error}.",
             hint=f"It is declared as {entry_point.value!r}; reinstall or repair that package.",
         ) from error
+
+
+@contextlib.contextmanager
+def _foreign_code() -> Iterator[None]:
+    """Keep stdout for our own results, and an `exit()` from ending ntrader."""
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    except SystemExit as error:
+        raise RuntimeError(f"it called exit({error.code})") from error
 
 
 def _from_file(path: Path, class_name: str) -> StrategyDefinition:
@@ -130,17 +150,19 @@ def _execute(path: Path, content: bytes, name: str) -> ModuleType:
     sys.modules[name] = module
     sys.path.insert(0, str(path.parent))
     try:
-        # The user named this file to have it run.
-        exec(compile(content, path, "exec"), vars(module))  # noqa: S102
+        with _foreign_code():
+            # The user named this file to have it run.
+            exec(compile(content, path, "exec"), vars(module))  # noqa: S102
     except Exception as error:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
         where = _line_in(path, error)
         raise InvalidConfigError(
             f"{path}{where} cannot be imported: {type(error).__name__}: {error}.",
             hint="Repair the file; `python` on it shows the whole traceback.",
         ) from error
     finally:
-        sys.path.remove(str(path.parent))
+        with contextlib.suppress(ValueError):
+            sys.path.remove(str(path.parent))
     return module
 
 
@@ -156,18 +178,18 @@ def _line_in(path: Path, error: Exception) -> str:
 
 
 def _define(cls: type[Any], source: Source, *, name: str | None = None) -> StrategyDefinition:
-    if issubclass(cls, LongFlatStrategy):
+    if inspect.isclass(cls) and issubclass(cls, LongFlatStrategy):
         return DeclaredStrategy(cls, source, name=name)
 
     # Only a strategy of NautilusTrader's own kind needs NautilusTrader to be looked at.
     from nautilus_trader.trading.strategy import Strategy
 
-    if issubclass(cls, Strategy):
+    if inspect.isclass(cls) and issubclass(cls, Strategy):
         from ntrader.engine.strategies.native import NativeStrategy
 
         return NativeStrategy(cls, source, name=name)
     raise InvalidConfigError(
-        f"{cls.__name__} is not a strategy.",
+        f"{source.path} is not a strategy.",
         hint="Derive it from ntrader.engine.strategies.LongFlatStrategy, "
         "or from NautilusTrader's Strategy.",
     )
