@@ -215,3 +215,36 @@ def test_an_unreachable_database_refuses_before_the_run(
     assert refused.exit_code == 4
     assert refused.json["error"]["code"] == "database_unavailable"
     assert "sesame" not in refused.stdout + refused.stderr
+
+
+def test_a_balance_too_large_to_store_is_undefined_and_the_run_is_saved(
+    ntrader: Command, tmp_path: Path
+) -> None:
+    """A price that grows a millionfold turns ninety billion into more than the column holds."""
+    rows = ["date,open,high,low,close,volume"]
+    prices = ["0.01"] * 30 + ["10000.00"] * 30
+    rows += [
+        f"2020-{1 + day // 28:02d}-{1 + day % 28:02d},{price},{price},{price},{price},1"
+        for day, price in enumerate(prices)
+    ]
+    path = tmp_path / "rocket.csv"
+    path.write_text("\n".join(rows) + "\n")
+    described = ["--symbol", "UP", "--venue", "V", "--kind", "equity", "--timeframe", "1d"]
+    ntrader("data", "import", path, *described)
+    strategy = tmp_path / "always.py"
+    strategy.write_text(
+        "from ntrader.engine.strategies import LongFlatStrategy\n"
+        "class Always(LongFlatStrategy):\n"
+        "    def on_bar(self, bar):\n"
+        "        self.enter()\n"
+    )
+
+    run = ntrader(
+        *("run", "--strategy", f"{strategy}:Always", "--symbol", "UP"),
+        *("--capital", "1000000000", "--json"),
+    )
+
+    assert run.exit_code == 0, run.stderr
+    assert run.json["metrics"]["final_balance"] is None
+    assert "too large" in run.json["undefined_metrics"]["final_balance"]
+    assert ntrader("show", "@", "--json").json["metrics"] == run.json["metrics"]

@@ -125,7 +125,7 @@ def run_from(row: Row[Any]) -> BacktestRun:
         fingerprint=row.fingerprint,
         result_digest=row.result_digest,
         reproduced_from=row.reproduced_from_run_id,
-        metrics=None if row.final_balance is None else _metrics_from(row),
+        metrics=None if row.total_trades is None else _metrics_from(row),
         error=None
         if row.error_message is None
         else RunError(message=row.error_message, traceback=row.error_traceback or ""),

@@ -253,7 +253,7 @@ class MetricsRow(Base):
     instrument_symbol: Mapped[str]
     created_at: Mapped[Instant]
     total_return: Mapped[Ratio | None]
-    final_balance: Mapped[Money]
+    final_balance: Mapped[Money | None]
     cagr: Mapped[Ratio | None]
     sharpe_ratio: Mapped[Ratio | None]
     sortino_ratio: Mapped[Ratio | None]
@@ -270,7 +270,7 @@ class MetricsRow(Base):
     expectancy: Mapped[Money | None]
     avg_win: Mapped[Money | None]
     avg_loss: Mapped[Money | None]
-    total_fees: Mapped[Money]
+    total_fees: Mapped[Money | None]
     exposure: Mapped[Ratio | None]
 
     __table_args__ = (
