@@ -69,12 +69,13 @@ async def database(database_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
-async def store(database_url: str, tmp_path: Path) -> AsyncIterator[Any]:
+async def store(database_url: str) -> AsyncIterator[Any]:
     """The test's own store."""
-    from ntrader.storage.store import open_store
+    from ntrader.storage.database import Database
+    from ntrader.storage.store import Store
 
-    async with open_store(database_url, artifacts=str(tmp_path / "artifacts")) as opened:
-        yield opened
+    async with Database.open(database_url) as opened:
+        yield Store.of(opened)
 
 
 @pytest.fixture

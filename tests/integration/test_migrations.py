@@ -208,10 +208,11 @@ def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(
 ) -> None:
     script = (
         "import asyncio, sys\n"
-        "from ntrader.storage.store import open_store\n"
+        "from ntrader.storage.database import Database\n"
+        "from ntrader.storage.migrations import ensure_schema\n"
         "async def main():\n"
-        "    async with open_store(sys.argv[1], artifacts='/nonexistent'):\n"
-        "        pass\n"
+        "    async with Database.open(sys.argv[1]) as database:\n"
+        "        await ensure_schema(database)\n"
         "asyncio.run(main())\n"
         "heavy = {'alembic', 'pandas', 'pyarrow', 'numpy', 'fsspec', 'nautilus_trader'}\n"
         "print(sorted(heavy & sys.modules.keys()))\n"

@@ -226,9 +226,7 @@ def _write_instrument(root: Path, instrument: Instrument) -> None:
 def _bar_file(root: Path) -> Path:
     files = list(root.glob("data/bar/*/*.parquet"))
     if len(files) != 1:
-        raise DamagedError(
-            f"{root} holds {len(files)} files of bars instead of one.", hint=_REPAIR
-        )
+        raise DamagedError(f"{root} holds {len(files)} files of bars instead of one.", hint=_REPAIR)
     return files[0]
 
 

@@ -98,5 +98,5 @@ class Workspace:
 
             database = self.database()
             await ensure_schema(database)
-            self._store = Store.of(database, self.artifacts)
+            self._store = Store.of(database)
         return self._store
