@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ntrader.domain.snapshot import ConfigSnapshot
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Side(StrEnum):
@@ -86,6 +88,10 @@ class EquityCurve:
 
     def __len__(self) -> int:
         return len(self.times)
+
+    def time_at(self, index: int) -> datetime:
+        """Return the label of a bar as an instant."""
+        return _EPOCH + timedelta(microseconds=int(self.times[index]) // 1_000)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from urllib.parse import quote
 
+from ntrader import logs
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded.accounts import current_account
 from ntrader.storage.embedded.binaries import find_binaries, programs_for, version_of
@@ -299,9 +300,7 @@ def _exit(number: int, _frame: FrameType | None) -> None:
 def _warn_of_network_file_system(base: Path) -> None:
     kind = network_file_system(base)
     if kind is not None:
-        import structlog
-
-        structlog.get_logger().warning(
+        logs.logger().warning(
             "the database is on a network file system; only one host may use it",
             directory=str(base),
             file_system=kind,
