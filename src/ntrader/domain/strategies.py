@@ -18,6 +18,28 @@ class StrategyType(StrEnum):
     MOMENTUM = "momentum"
 
 
+BUILT_IN_ALIASES = {
+    "sma": ("sma_crossover",),
+    "rsi": ("rsi_mean_reversion",),
+    "momentum": ("momentum_strategy",),
+}
+"""The strategies that come with ntrader, and what else each is called."""
+
+
+def normal_name(text: str) -> str:
+    """Return a strategy's name as names are compared: case, `-` and spaces do not matter."""
+    return text.strip().lower().replace("-", "_").replace(" ", "_")
+
+
+def built_in_name(text: str) -> str | None:
+    """Return the name of the built-in strategy that `text` means, by name or alias."""
+    wanted = normal_name(text)
+    for name, aliases in BUILT_IN_ALIASES.items():
+        if wanted in (name, *aliases):
+            return name
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParameterSpec:
     """A declared parameter: enough to check a value or to draw a form.

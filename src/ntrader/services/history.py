@@ -6,20 +6,13 @@ from typing import TYPE_CHECKING
 
 from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
+from ntrader.domain.strategies import built_in_name
 from ntrader.errors import DamagedError, NotFoundError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
 
 if TYPE_CHECKING:
     from ntrader.domain.results import Trade
     from ntrader.services.workspace import Workspace
-
-# What the strategies that come with ntrader are also called. The registry knows too, but loading
-# it takes longer than the whole query; a test holds the two together.
-_ALIASES = {
-    "sma_crossover": "sma",
-    "rsi_mean_reversion": "rsi",
-    "momentum_strategy": "momentum",
-}
 
 
 async def list_runs(
@@ -79,9 +72,7 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
 
 def strategy_name(text: str) -> str:
     """Return the name under which runs of a strategy are saved: that of an alias, else `text`."""
-    normal = text.strip().lower().replace("-", "_").replace(" ", "_")
-    names = {*_ALIASES.values()}
-    return _ALIASES.get(normal, normal if normal in names else text)
+    return built_in_name(text) or text
 
 
 def parameter_value(text: str) -> int | float | bool | str:

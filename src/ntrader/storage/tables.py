@@ -376,6 +376,55 @@ class EventRow(Base):
     )
 
 
+class StrategySourceRow(Base):
+    """The code of a strategy from a file, kept once for all runs that used it."""
+
+    __tablename__ = "strategy_sources"
+
+    hash: Mapped[str] = mapped_column(primary_key=True)
+    entry: Mapped[str]
+    files: Mapped[Json]
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint(f"hash ~ {SHA256}", name="hash_sha256"),
+        CheckConstraint("jsonb_typeof(files) = 'object'", name="files_object"),
+        CheckConstraint("files ? entry", name="entry_among_files"),
+    )
+
+
+class RunTagRow(Base):
+    """A word that a user has put on a run."""
+
+    __tablename__ = "run_tags"
+
+    run_id: Mapped[UUID] = mapped_column(
+        ForeignKey("backtest_runs.run_id", ondelete="CASCADE"), primary_key=True
+    )
+    tag: Mapped[str] = mapped_column(primary_key=True)
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        CheckConstraint("char_length(tag) BETWEEN 1 AND 64", name="tag_length"),
+        CheckConstraint("tag !~ '[[:space:][:cntrl:]]'", name="tag_one_word"),
+        Index("ix_run_tags_tag", "tag"),
+    )
+
+
+class RunNoteRow(Base):
+    """What a user has written about a run."""
+
+    __tablename__ = "run_notes"
+
+    run_id: Mapped[UUID] = mapped_column(
+        ForeignKey("backtest_runs.run_id", ondelete="CASCADE"), primary_key=True
+    )
+    note: Mapped[str]
+    updated_at: Mapped[CreatedAt]
+
+    __table_args__ = (CheckConstraint("char_length(note) BETWEEN 1 AND 10000", name="note_length"),)
+
+
 TABLES = frozenset(Base.metadata.tables)
 """The names of our tables: the database may hold those of other applications too."""
 
@@ -386,3 +435,6 @@ runs_table = RunRow.__table__
 metrics_table = MetricsRow.__table__
 artifacts_table = ArtifactRow.__table__
 events_table = EventRow.__table__
+sources_table = StrategySourceRow.__table__
+tags_table = RunTagRow.__table__
+notes_table = RunNoteRow.__table__

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from ntrader.domain.strategies import StrategyType
+from ntrader.domain.strategies import BUILT_IN_ALIASES, StrategyType
 from ntrader.engine.strategies.base import LongFlatStrategy, StrategyParameters
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ class Momentum(LongFlatStrategy[MomentumParameters]):
     """Buys a strong rise and holds it while it lasts, for some bars at least."""
 
     name = "momentum"
-    aliases = ("momentum_strategy",)
+    aliases = BUILT_IN_ALIASES["momentum"]
     version = "1.0.0"
     strategy_type = StrategyType.MOMENTUM
     Parameters = MomentumParameters

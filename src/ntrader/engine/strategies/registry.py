@@ -14,17 +14,18 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ntrader.domain.strategies import built_in_name, normal_name
 from ntrader.engine.strategies.base import LongFlatStrategy
 from ntrader.engine.strategies.definition import DeclaredStrategy, Source, StrategyDefinition
 from ntrader.errors import InvalidConfigError, NotFoundError, NtraderError
 
 ENTRY_POINT_GROUP = "ntrader.strategies"
 
-_BUILT_IN = (
-    "ntrader.engine.strategies.sma:SmaCrossover",
-    "ntrader.engine.strategies.rsi:RsiMeanReversion",
-    "ntrader.engine.strategies.momentum:Momentum",
-)
+_BUILT_IN = {
+    "sma": "ntrader.engine.strategies.sma:SmaCrossover",
+    "rsi": "ntrader.engine.strategies.rsi:RsiMeanReversion",
+    "momentum": "ntrader.engine.strategies.momentum:Momentum",
+}
 
 
 def find_strategy(reference: str) -> StrategyDefinition:
@@ -45,23 +46,22 @@ def find_strategy(reference: str) -> StrategyDefinition:
             f"{reference!r} names a file and no strategy in it.",
             hint=f"Add the class: {reference}:ClassName.",
         )
-    wanted = _normal(reference)
-    for definition in built_in_strategies():
-        if wanted in (definition.spec.name, *definition.spec.aliases):
-            return definition
+    built_in = built_in_name(reference)
+    if built_in is not None:
+        return _from_module(_BUILT_IN[built_in])
     for entry_point in _installed():
-        if _normal(entry_point.name) == wanted:
+        if normal_name(entry_point.name) == normal_name(reference):
             return _from_entry_point(entry_point)
-    names = ", ".join(spec.name for spec in (d.spec for d in built_in_strategies()))
     raise NotFoundError(
         f"There is no strategy {reference!r}.",
-        hint=f"Use one of {names}, or path/to/file.py:ClassName. `ntrader strategies` lists all.",
+        hint=f"Use one of {', '.join(_BUILT_IN)}, or path/to/file.py:ClassName. "
+        "`ntrader strategies` lists all.",
     )
 
 
 def built_in_strategies() -> list[StrategyDefinition]:
     """Return the strategies that come with ntrader."""
-    return [_from_module(path) for path in _BUILT_IN]
+    return [_from_module(path) for path in _BUILT_IN.values()]
 
 
 def all_strategies() -> list[StrategyDefinition]:
@@ -71,10 +71,6 @@ def all_strategies() -> list[StrategyDefinition]:
         InvalidConfigError: an installed package's strategy cannot be loaded.
     """
     return [*built_in_strategies(), *map(_from_entry_point, _installed())]
-
-
-def _normal(name: str) -> str:
-    return name.strip().lower().replace("-", "_").replace(" ", "_")
 
 
 def _installed() -> Iterator[EntryPoint]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from ntrader.domain.strategies import StrategyType
+from ntrader.domain.strategies import BUILT_IN_ALIASES, StrategyType
 from ntrader.engine.strategies.base import LongFlatStrategy, StrategyParameters
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class RsiMeanReversion(LongFlatStrategy[RsiParameters]):
     """Buys when the RSI says oversold, sells when it says overbought."""
 
     name = "rsi"
-    aliases = ("rsi_mean_reversion",)
+    aliases = BUILT_IN_ALIASES["rsi"]
     version = "1.0.0"
     strategy_type = StrategyType.MEAN_REVERSION
     Parameters = RsiParameters

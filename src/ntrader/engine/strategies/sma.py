@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from pydantic import Field, model_validator
 
-from ntrader.domain.strategies import StrategyType
+from ntrader.domain.strategies import BUILT_IN_ALIASES, StrategyType
 from ntrader.engine.strategies.base import LongFlatStrategy, StrategyParameters
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class SmaCrossover(LongFlatStrategy[SmaParameters]):
     """Long while the fast moving average of the close is above the slow one."""
 
     name = "sma"
-    aliases = ("sma_crossover",)
+    aliases = BUILT_IN_ALIASES["sma"]
     version = "1.0.0"
     strategy_type = StrategyType.TREND_FOLLOWING
     Parameters = SmaParameters
