@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 
 from support.database import SERVER_VARIABLES, Background, TestServer, test_server
+from support.homes import temporary_home
 
 
 @pytest.fixture(scope="session")
@@ -37,12 +38,11 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home of ntrader, which NTRADER_HOME names."""
-    path = tmp_path / "home"
-    path.mkdir()
-    monkeypatch.setenv("NTRADER_HOME", str(path))
-    return path
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty home of ntrader, which NTRADER_HOME names; the server's account can reach it."""
+    with temporary_home() as path:
+        monkeypatch.setenv("NTRADER_HOME", str(path))
+        yield path
 
 
 @pytest.fixture

@@ -24,14 +24,14 @@ TABLES = (
         CONSTRAINT ck_strategy_sources_entry_among_files CHECK (files ? entry)
     )
     """,
-    """
+    r"""
     CREATE TABLE run_tags (
         run_id UUID NOT NULL,
         tag TEXT NOT NULL,
         created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
         CONSTRAINT pk_run_tags PRIMARY KEY (run_id, tag),
         CONSTRAINT ck_run_tags_tag_length CHECK (char_length(tag) BETWEEN 1 AND 64),
-        CONSTRAINT ck_run_tags_tag_one_word CHECK (tag !~ '[[\\:space\\:][\\:cntrl\\:]]'),
+        CONSTRAINT ck_run_tags_tag_one_word CHECK (tag !~ '[\s\u0001-\u001f\u007f]'),
         CONSTRAINT fk_run_tags_run_id_backtest_runs FOREIGN KEY(run_id) REFERENCES backtest_runs
             (run_id) ON DELETE CASCADE
     )

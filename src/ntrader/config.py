@@ -15,6 +15,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from ntrader.domain.faults import faults_text
 from ntrader.errors import InvalidConfigError
 
 
@@ -83,9 +84,7 @@ def load_settings() -> Settings:
     try:
         return Settings()
     except ValidationError as error:
-        first = error.errors(include_input=False, include_url=False)[0]
-        name = ".".join(str(part) for part in first["loc"])
         raise InvalidConfigError(
-            f"The setting {name} is not valid: {first['msg']}.",
+            f"The settings are not valid: {faults_text(error)}.",
             hint=f"Look at the environment, at .env and at {config_file()}.",
         ) from error

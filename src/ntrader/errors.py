@@ -14,6 +14,7 @@
     └── ConflictError                   1  refused, because something else needs it as it is
 
 A message says what happened, a hint what to do next. The exit code belongs to the class.
+TerminatedError stands beside the tree: it is no fault of anybody's.
 """
 
 from typing import ClassVar
@@ -98,3 +99,10 @@ class ConflictError(NtraderError):
     """Something else still needs it."""
 
     code = "conflict"
+
+
+class TerminatedError(SystemExit):
+    """A signal asks the process to end; like SystemExit it unwinds everything on its way."""
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(128 + signal_number)

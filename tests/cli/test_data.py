@@ -1,5 +1,6 @@
 """`ntrader data`: from a file to a dataset."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,6 +133,100 @@ def test_delete_without_a_terminal_needs_yes(ntrader: Command, bars_csv: BarsCsv
     assert refused.exit_code == 2
     assert "--yes" in refused.stderr
     assert len(ntrader("data", "list", "--json").json["datasets"]) == 1
+
+
+def test_the_columns_of_a_file_without_a_header_can_be_named(
+    ntrader: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "bare.csv"
+    path.write_text("02/01/2020;10;12;9;11;x\n03/01/2020;10;12;9;11;x\n")
+    columns = ("--columns", "time,open,high,low,close,-")
+
+    unnamed = ntrader("data", "import", path, *DESCRIBED)
+    undated = ntrader("data", "import", path, *DESCRIBED, *columns)
+    imported = ntrader("data", "import", path, *DESCRIBED, *columns, "--dayfirst", "--json")
+    american = ntrader("data", "import", path, *DESCRIBED, *columns, "--monthfirst", "--json")
+
+    assert (unnamed.exit_code, undated.exit_code) == (2, 2)
+    assert "--columns" in unnamed.stderr
+    assert "--dayfirst" in undated.stderr
+    assert imported.json["start"] == "2020-01-02T00:00:00Z"
+    assert american.exit_code == 0
+    assert american.json["start"] == "2020-02-01T00:00:00Z"
+
+
+def test_the_name_of_a_dataset_stays_and_that_is_told(ntrader: Command, bars_csv: BarsCsv) -> None:
+    ntrader("data", "import", bars_csv(), *DESCRIBED)
+
+    again = ntrader("data", "import", bars_csv(), *DESCRIBED, "--name", "other", "--json").json
+    unnamed = ntrader("data", "import", bars_csv(), *DESCRIBED, "--json").json
+
+    assert again["name"] == "ABC-1d"
+    assert again["warnings"] == ["The dataset keeps the name ABC-1d."]
+    assert unnamed["warnings"] == []
+
+
+@pytest.mark.parametrize("name", ["", "  "])
+def test_a_dataset_needs_a_name(ntrader: Command, bars_csv: BarsCsv, name: str) -> None:
+    refused = ntrader("data", "import", bars_csv(), *DESCRIBED, "--name", name)
+
+    assert refused.exit_code == 2
+    assert "name" in refused.stderr
+    assert ntrader("data", "list", "--json").json["datasets"] == []
+
+
+def test_a_name_is_kept_without_the_blanks_around_it(ntrader: Command, bars_csv: BarsCsv) -> None:
+    ntrader("data", "import", bars_csv(), *DESCRIBED, "--name", " mine ")
+
+    assert ntrader("data", "show", "mine", "--json").json["name"] == "mine"
+
+
+def test_a_name_that_two_instruments_share_is_ambiguous(
+    ntrader: Command, bars_csv: BarsCsv
+) -> None:
+    path = bars_csv()
+    ntrader("data", "import", path, *DESCRIBED)
+    elsewhere = ["XETR" if part == "XNYS" else part for part in DESCRIBED]
+    other = ntrader("data", "import", path, *elsewhere, "--json").json
+
+    refused = ntrader("data", "show", "ABC-1d")
+    by_symbol = ntrader("run", "--strategy", "sma", "--symbol", "ABC")
+
+    assert refused.exit_code == 2
+    for part in ("ABC.XNYS", "ABC.XETR", other["content_hash"][:16]):
+        assert part in refused.stderr
+    assert by_symbol.exit_code == 2
+    assert f"--dataset {other['content_hash'][:8]}" in by_symbol.stderr
+    run = ntrader(
+        *("run", "--strategy", "sma", "--dataset", other["content_hash"][:8], "--json")
+    ).json
+    assert run["instrument"] == "ABC.XETR"
+
+
+@pytest.mark.parametrize(("given", "meant"), [("ibm", "IBM"), ("Abc", "ABC")])
+def test_a_symbol_in_another_case_is_suggested(
+    ntrader: Command, bars_csv: BarsCsv, given: str, meant: str
+) -> None:
+    ntrader("data", "import", bars_csv(), *DESCRIBED)
+
+    refused = ntrader("run", "--strategy", "sma", "--symbol", given)
+
+    assert refused.exit_code == 3
+    assert f"Did you mean {meant}?" in refused.stderr
+
+
+def test_the_facts_of_a_dataset_are_aligned(ntrader: Command, bars_csv: BarsCsv) -> None:
+    ntrader("data", "import", bars_csv(), *DESCRIBED)
+
+    lines = ntrader("data", "show", "ABC-1d").stdout.splitlines()
+
+    starts = {
+        line.split()[0]: re.match(r"\S+(?: \S+)*\s{2,}", line).end()  # type: ignore[union-attr]
+        for line in lines
+        if line.startswith(("Dataset", "Source", "Used by", "Gaps"))
+    }
+    assert len(starts) == 4
+    assert len(set(starts.values())) == 1
 
 
 BAD_FILES = {

@@ -31,6 +31,12 @@ WITHOUT_STORE = {
     "run --help": NOTHING_HEAVY,
     "history --help": NOTHING_HEAVY,
     "show --help": NOTHING_HEAVY,
+    "compare --help": NOTHING_HEAVY,
+    "tag --help": NOTHING_HEAVY,
+    "note --help": NOTHING_HEAVY,
+    "delete --help": NOTHING_HEAVY,
+    "export --help": NOTHING_HEAVY,
+    "import --help": NOTHING_HEAVY,
     "data --help": NOTHING_HEAVY,
     "data import --help": NOTHING_HEAVY,
     "strategies --help": NOTHING_HEAVY,
@@ -41,22 +47,32 @@ ON_A_STORE = {
     "history": LISTS,
     "history --json": LISTS | {"rich"},
     "history --strategy sma --sort sharpe_ratio": LISTS,
+    "tag @ kept": LISTS,
+    "tag @ kept --json": LISTS | {"rich"},
+    "note @ Kept.": LISTS,
+    "delete @ --dry-run": LISTS,
+    "history --tag kept": LISTS,
     "data list": LISTS,
     "show @": READS_FILES,
     "show @ --json": READS_FILES | {"rich"},
+    "compare @~1 @": READS_FILES,
+    "compare @~1 @ --json": READS_FILES | {"rich"},
 }
 
 
 @pytest.fixture(scope="module")
-def store_with_a_run(
+def store_with_runs(
     postgres: TestServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
-    """The settings of a store that holds one run with its files."""
+    """The settings of a store that holds two runs with their files."""
     with postgres.migrated_database() as url, pytest.MonkeyPatch.context() as patch:
         settings = {"DATABASE_URL": url, "NTRADER_HOME": str(tmp_path_factory.mktemp("home"))}
         for name, value in settings.items():
             patch.setenv(name, value)
-        assert main(["run", "--strategy", "sma", "--start", "2012-01-01", "--json"]) == 0
+        for fast in ("5", "10"):
+            parameter = f"fast_period={fast}"
+            run = ["run", "--strategy", "sma", "--start", "2012-01-01", "-p", parameter, "--json"]
+            assert main(run) == 0
         yield settings
 
 
@@ -86,9 +102,9 @@ def test_loads_nothing_heavy_to_explain_itself(command: str, home: Path) -> None
 
 @pytest.mark.parametrize("command", ON_A_STORE)
 def test_loads_only_what_it_takes_to_read_the_store(
-    command: str, store_with_a_run: dict[str, str]
+    command: str, store_with_runs: dict[str, str]
 ) -> None:
-    loaded = loaded_by(command, store_with_a_run)
+    loaded = loaded_by(command, store_with_runs)
 
     assert "asyncpg" in loaded
     assert loaded & ON_A_STORE[command] == set()

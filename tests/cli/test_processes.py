@@ -157,6 +157,7 @@ def test_a_terminal_without_block_characters_gets_ascii(
     assert shown.exit_code == 0, shown.stderr
     assert "@" in shown.stdout
     assert shown.stdout.isascii()
+    assert ntrader_process("strategies", env={"PYTHONIOENCODING": encoding}).exit_code == 0
 
 
 def test_a_narrow_terminal_is_no_fault(ntrader_process: Command) -> None:

@@ -40,7 +40,7 @@ def test_run_json_is_what_show_json_gives_later(ntrader: Command) -> None:
 
     shown = ntrader("show", run.json["run_id"][:8], "--json")
 
-    assert {**shown.json, "duplicates": []} == run.json
+    assert {**shown.json, "duplicates": [], "save_error": None} == run.json
 
 
 def test_the_same_question_has_the_same_identity_and_the_same_answer(ntrader: Command) -> None:
@@ -180,6 +180,9 @@ def test_no_trades_leaves_undefined_metrics_with_their_reasons(ntrader: Command)
         (["--strategy", "sma", "--dataset", "nope"], 3, "nope"),
         (["--strategy", "sma", "--start", "2050-01-01"], 2, "no bars"),
         (["--strategy", "sma", "--start", "yesterday"], 2, "ISO date"),
+        (["--strategy", "sma", "--start", "2010", "--end", "2009"], 2, "2010"),
+        (["--strategy", "sma", "--start", "2010-01-01", "--end", "2009-01-01"], 2, "before its"),
+        (["--strategy", "sma", "-p", "fast_period=abc"], 2, "should be a valid integer."),
         (["--strategy", "sma", "--fee", "1"], 2, "fee"),
         (["--strategy", "sma", "--fee", "nan"], 2, "fee"),
         (["--strategy", "sma", "--capital", "-1"], 2, "capital"),
@@ -248,3 +251,120 @@ def test_a_balance_too_large_to_store_is_undefined_and_the_run_is_saved(
     assert run.json["metrics"]["final_balance"] is None
     assert "too large" in run.json["undefined_metrics"]["final_balance"]
     assert ntrader("show", "@", "--json").json["metrics"] == run.json["metrics"]
+
+
+def test_reuse_shows_the_earlier_run_of_the_same_question(ntrader: Command) -> None:
+    first = ntrader("run", "--strategy", "sma", "--json").json
+
+    reused = ntrader("run", "--strategy", "sma", "--reuse", "--json").json
+    other = ntrader("run", "--strategy", "sma", "--fee", "0.001", "--reuse", "--json").json
+
+    assert reused == {**first, "duplicates": []}
+    assert other["run_id"] != first["run_id"]
+    assert len(ntrader("history", "--json").json["runs"]) == 2
+
+
+def test_reuse_runs_again_where_the_data_changed(
+    ntrader: Command, bars_csv: Callable[..., Path], home: Path
+) -> None:
+    described = ["--symbol", "X", "--venue", "V", "--kind", "equity", "--timeframe", "1d"]
+    one = ntrader("data", "import", bars_csv("a.csv"), *described, "--json").json["content_hash"]
+    two = ntrader("data", "import", bars_csv("b.csv", moved=9), *described, "--json").json
+    first = ntrader("run", "--strategy", "sma", "--dataset", one, "--json").json
+    (mine,) = (home / "datasets" / one).rglob("bar/**/*.parquet")
+    (other,) = (home / "datasets" / two["content_hash"]).rglob("bar/**/*.parquet")
+    mine.write_bytes(other.read_bytes())
+
+    again = ntrader("run", "--strategy", "sma", "--dataset", one, "--reuse", "--json").json
+
+    assert again["run_id"] != first["run_id"]
+
+
+def test_an_earlier_run_of_the_question_is_told_with_its_result(ntrader: Command) -> None:
+    first = ntrader("run", "--strategy", "sma", "--json").json
+
+    again = ntrader("run", "--strategy", "sma")
+
+    assert f"asked once before, last by run {first['run_id'][:8]}, which gave 124.46%" in (
+        again.stderr
+    )
+
+
+def test_two_answers_to_one_question_are_a_fault(ntrader: Command, tmp_path: Path) -> None:
+    """A strategy that reads what its parameters do not say: here, a file beside it."""
+    (tmp_path / "day").write_text("30")
+    strategy = tmp_path / "moody.py"
+    strategy.write_text(
+        "from pathlib import Path\n"
+        "from ntrader.engine.strategies import LongFlatStrategy\n"
+        "class Moody(LongFlatStrategy):\n"
+        "    def prepare(self):\n"
+        f"        self.day = int(Path({str(tmp_path / 'day')!r}).read_text())\n"
+        "    def on_bar(self, bar):\n"
+        "        self.day -= 1\n"
+        "        if self.day == 0:\n"
+        "            self.enter()\n"
+    )
+    first = ntrader("run", "--strategy", f"{strategy}:Moody", "--json").json
+    (tmp_path / "day").write_text("40")
+
+    second = ntrader("run", "--strategy", f"{strategy}:Moody", "--json")
+
+    assert second.json["fingerprint"] == first["fingerprint"]
+    assert second.json["result_digest"] != first["result_digest"]
+    assert "One question, two answers" in second.stderr
+    assert first["run_id"][:8] in second.stderr
+
+
+def test_a_key_that_is_set_twice_in_a_yaml_file_is_refused(
+    ntrader: Command, tmp_path: Path
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("strategy: sma\nfee: 0.001\nfee: 0.002\n")
+
+    refused = ntrader("run", config)
+
+    assert refused.exit_code == 2
+    assert "fee is set twice" in refused.stderr
+
+
+def test_a_strategy_file_in_a_yaml_file_lies_beside_it(
+    ntrader: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "raises.py").write_text(RAISES)
+    (tmp_path / "elsewhere" / "run.yaml").write_text("strategy: raises.py:Raises\n")
+    monkeypatch.chdir(tmp_path)
+
+    run = ntrader("run", "elsewhere/run.yaml", "--json")
+
+    assert run.json["error"]["message"] == "RuntimeError: no more bars, please"
+
+
+def test_a_result_that_is_not_saved_says_why(
+    ntrader: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The database goes away while the strategy runs."""
+    strategy = tmp_path / "cuts.py"
+    strategy.write_text(
+        "import asyncio, os, threading, asyncpg\n"
+        "from ntrader.engine.strategies import LongFlatStrategy\n"
+        "async def lock():\n"
+        "    connection = await asyncpg.connect(os.environ['DATABASE_URL'])\n"
+        "    await connection.execute('DROP TABLE events')\n"
+        "    await connection.close()\n"
+        "class Cuts(LongFlatStrategy):\n"
+        "    def on_bar(self, bar):\n"
+        "        if not self.is_long:\n"
+        "            self.enter()\n"
+        "            thread = threading.Thread(target=lambda: asyncio.run(lock()))\n"
+        "            thread.start()\n"
+        "            thread.join()\n"
+    )
+
+    run = ntrader("run", "--strategy", f"{strategy}:Cuts", "--json")
+
+    assert run.exit_code == 1
+    assert run.json["saved"] is False
+    assert run.json["metrics"]["total_trades"] == 0
+    assert "events" in run.json["save_error"]["message"]

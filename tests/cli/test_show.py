@@ -1,5 +1,6 @@
 """`ntrader show`: everything about one run."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +75,41 @@ def test_show_draws_the_curve_and_lists_the_files(ntrader: Command) -> None:
     assert "2013-03-01" in shown
     assert "equity.parquet" in shown
     assert max(map(len, shown.splitlines())) <= 80
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+
+
+def test_show_tells_what_the_run_warned_of_and_what_happened(ntrader: Command) -> None:
+    made = ntrader(
+        *("run", "--strategy", "sma", "--capital", "50", "--end", "2001-01-10", "--json")
+    ).json
+    (warning,) = made["warnings"]
+
+    shown = ntrader("show", "@")
+    events = ntrader("show", "@", "--events", "--json").json["events"]
+
+    assert "the equity does not pay for one unit" in warning
+    assert "the equity does not pay for one unit" in " ".join(shown.stdout.split())
+    assert [event["type"] for event in events] == ["started", "warning", "finished"]
+    assert "warning" in ntrader("show", "@", "--events").stdout
+
+
+def test_prices_are_shown_with_the_instruments_decimals(
+    ntrader: Command, bars_csv: Callable[..., Path]
+) -> None:
+    path = bars_csv()
+    hundredth = re.sub(r"\d+\.\d\d", lambda price: f"{float(price[0]) / 100:.4f}", path.read_text())
+    path.write_text(hundredth)
+    described = ["--symbol", "EUR/USD", "--venue", "SIM", "--kind", "fx", "--timeframe", "1d"]
+    ntrader("data", "import", path, *described)
+    ntrader(
+        *("run", "--strategy", "sma", "--symbol", "EUR/USD", "--fill", "close"),
+        *("-p", "fast_period=2", "-p", "slow_period=5"),
+    )
+
+    trades = ntrader("show", "@", "--trades")
+
+    first = ntrader("show", "@", "--trades", "--json").json["trades"][0]
+    assert f"{first['entry_price']:.3f}" in trades.stdout
 
 
 def test_show_trades_lists_the_round_trips(ntrader: Command) -> None:

@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
+from ntrader.domain.annotations import Annotations
 from ntrader.errors import SchemaError
 from ntrader.storage import migrations
 from ntrader.storage.database import Database
+from ntrader.storage.runs import RunRepository
 from ntrader.storage.tables import TABLES, Base
 from support.database import execute
-from support.saving import SaveRun
+from support.outcomes import make_result
+from support.saving import Saver, SaveRun
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -219,3 +222,27 @@ def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(
     )
     done = run(sys.executable, "-c", script, database_url)
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+async def test_a_database_of_the_first_version_keeps_its_runs(empty: Database) -> None:
+    """What a user saved before tags and kept sources existed is read as ever."""
+    await migrations.upgrade(empty, "0001")
+    outcome = make_result()
+    # The rows of a run without tags or a note are what the first version wrote.
+    await Saver(empty).save(outcome)
+
+    await migrations.ensure_schema(empty)
+
+    run = await RunRepository(empty).get(outcome.metadata.run_id)
+    assert (run.metrics, run.fingerprint) == (outcome.metrics, outcome.metadata.fingerprint)
+    assert (run.tags, run.note) == ((), None)
+
+
+async def test_going_back_to_the_first_version_keeps_the_runs(
+    database: Database, save_run: SaveRun
+) -> None:
+    run_id = save_run(annotations=Annotations(("kept",), "A note."))
+    await migrations.downgrade(database, "0001")
+    await migrations.upgrade(database)
+    run = await RunRepository(database).get(run_id)
+    assert (run.tags, run.note) == ((), None)

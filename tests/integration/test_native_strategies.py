@@ -122,10 +122,12 @@ def test_configuration_fields_are_the_parameters(plan: Any) -> None:
 
 
 def test_parameters_are_checked_and_kept_exactly(plan: Any) -> None:
-    """Text becomes the field's type; a decimal stays what was written."""
+    """Text becomes the field's type; a decimal a number, or text where a float would lose it."""
     checked = plan(ROUND_TRIP).check({"trade_size": "0.10", "exit_on": "3"})
+    long = plan(ROUND_TRIP).check({"trade_size": "0.1000000000000000000001", "exit_on": 3})
 
-    assert checked == {"trade_size": "0.10", "enter_on": 1, "exit_on": 3}
+    assert checked == {"trade_size": 0.1, "enter_on": 1, "exit_on": 3}
+    assert long["trade_size"] == "0.1000000000000000000001"
 
 
 @pytest.mark.parametrize(

@@ -2,25 +2,31 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import select, text
 
+from ntrader.domain.annotations import Annotations
 from ntrader.domain.identity import sha256_text
 from ntrader.domain.queries import ORDERS, Count, Cursor, RunFilter, RunOrder
 from ntrader.domain.runs import BacktestRun, RunStatus
+from ntrader.domain.sources import StrategySource
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import (
     AmbiguousReferenceError,
     ConflictError,
     CursorMismatchError,
+    DamagedError,
     NotFoundError,
     UsageError,
 )
 from ntrader.storage.store import Store
+from ntrader.storage.tables import sources_table
 from support.outcomes import (
     NOW,
     make_artifact,
@@ -412,7 +418,7 @@ async def test_the_same_content_is_the_same_dataset(store: Store) -> None:
 async def test_a_dataset_is_found_by_id_name_and_hash(store: Store) -> None:
     named = await store.datasets.add(make_dataset("IBM", name="feed", content_hash="ab" * 32))
     newer = await store.datasets.add(
-        make_dataset("GOOG", name="feed", content_hash="ac" * 32, created_at=later(1))
+        make_dataset("IBM", name="feed", content_hash="ac" * 32, created_at=later(1))
     )
     for reference, dataset in (
         (str(named.id), named),
@@ -425,6 +431,64 @@ async def test_a_dataset_is_found_by_id_name_and_hash(store: Store) -> None:
     for reference in ("ab", "acab", "nothing", str(uuid4()), "ab%", "____"):
         with pytest.raises(NotFoundError):
             await store.datasets.resolve(reference)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"instrument": make_instrument("ETH/USDT", venue="KRAKEN")},
+        {"instrument": make_instrument("BTC/USDT", venue="BINANCE")},
+        {"timeframe": Timeframe.parse("4h")},
+    ],
+    ids=["venue", "symbol", "timeframe"],
+)
+async def test_a_name_of_two_kinds_of_bars_lists_the_newest_of_each(
+    store: Store, other: dict[str, Any]
+) -> None:
+    same: dict[str, Any] = {
+        "name": "feed",
+        "instrument": make_instrument("ETH/USDT", venue="BINANCE"),
+        "timeframe": Timeframe.parse("1h"),
+    }
+    await store.datasets.add(make_dataset(**same, content_hash="aa" * 32))
+    await store.datasets.add(make_dataset(**same, content_hash="bb" * 32, created_at=later(1)))
+    odd = make_dataset(**{**same, **other}, content_hash="cc" * 32, created_at=later(2))
+    await store.datasets.add(odd)
+
+    with pytest.raises(AmbiguousReferenceError, match="'feed'") as caught:
+        await store.datasets.resolve("feed")
+
+    hint = caught.value.hint or ""
+    assert f"{'bb' * 8}  ETH/USDT.BINANCE  1h" in hint
+    assert f"{'cc' * 8}  {odd.instrument.id}  {odd.timeframe}" in hint
+    assert "aa" not in hint
+    assert await store.datasets.resolve("cccc") == odd
+
+
+async def test_the_newest_version_is_of_the_same_name_instrument_and_timeframe(
+    store: Store,
+) -> None:
+    first = make_dataset(name="feed", content_hash="a0" * 32)
+    newest = make_dataset(
+        name="feed",
+        instrument=make_instrument(price_precision=5),
+        content_hash="a1" * 32,
+        created_at=later(1),
+    )
+    others = (
+        make_dataset(name="other"),
+        make_dataset("GOOG", name="feed"),
+        make_dataset(name="feed", instrument=make_instrument(venue="XETRA")),
+        make_dataset(name="feed", timeframe=Timeframe.parse("1h")),
+    )
+    for dataset in (first, newest):
+        await store.datasets.add(dataset)
+    for number, dataset in enumerate(others):
+        changed = replace(dataset, content_hash=f"b{number}" * 32, created_at=later(2))
+        await store.datasets.add(changed)
+
+    assert await store.datasets.newest_version(first) == newest
+    assert await store.datasets.newest_version(newest) == newest
 
 
 async def test_an_ambiguous_hash_lists_the_datasets(store: Store) -> None:
@@ -509,3 +573,116 @@ async def test_a_new_version_is_a_new_row(store: Store) -> None:
     first = await store.strategies.ensure(make_spec())
     second = await store.strategies.ensure(make_spec(version="1.1.0"))
     assert await store.strategies.all() == (first, second)
+
+
+# Tags and notes
+
+
+async def test_a_run_comes_back_with_its_tags_and_its_note(store: Store, save_run: SaveRun) -> None:
+    tagged = save_run(annotations=Annotations(("live", "2026-q1"), "Two\nlines."))
+    plain = save_run()
+
+    runs = {
+        run.run_id: run for run in (await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=9)).items
+    }
+
+    assert (runs[tagged].tags, runs[tagged].note) == (("2026-q1", "live"), "Two\nlines.")
+    assert (runs[plain].tags, runs[plain].note) == ((), None)
+
+
+async def test_tags_come_and_go(store: Store, save_run: SaveRun) -> None:
+    run_id, other = (
+        save_run(annotations=Annotations(("a",))),
+        save_run(annotations=Annotations(("a",))),
+    )
+
+    await store.annotations.add_tags(run_id, ["b", "a", "c"])
+    await store.annotations.remove_tags(run_id, ["a", "never"])
+
+    assert (await store.runs.get(run_id)).tags == ("b", "c")
+    assert (await store.runs.get(other)).tags == ("a",)
+
+
+async def test_a_note_replaces_the_one_before(store: Store, save_run: SaveRun) -> None:
+    run_id, other = save_run(), save_run(annotations=Annotations(note="Another."))
+
+    await store.annotations.set_note(run_id, "First.")
+    await store.annotations.set_note(run_id, "Second.")
+    assert (await store.runs.get(run_id)).note == "Second."
+    await store.annotations.clear_note(run_id)
+    await store.annotations.clear_note(run_id)
+
+    assert (await store.runs.get(run_id)).note is None
+    assert (await store.runs.get(other)).note == "Another."
+
+
+async def test_a_run_that_is_gone_takes_no_tag_and_no_note(store: Store) -> None:
+    with pytest.raises(NotFoundError):
+        await store.annotations.add_tags(uuid4(), ["a"])
+    with pytest.raises(NotFoundError):
+        await store.annotations.set_note(uuid4(), "A note.")
+
+
+@pytest.mark.parametrize("by", ORDERS)
+async def test_runs_are_found_by_tag_in_every_order(
+    store: Store, save_run: SaveRun, by: str
+) -> None:
+    first = save_run(annotations=Annotations(("a", "b")))
+    save_run(annotations=Annotations(("b",)))
+    second = save_run(annotations=Annotations(("a",)), failed=True)
+    save_run()
+
+    assert set(await ids(store, RunFilter(tag="a"), RunOrder(by))) == {first, second}
+    assert await ids(store, RunFilter(tag="A"), RunOrder(by)) == []
+    assert (await store.runs.count(RunFilter(tag="a"))).value == 2
+
+
+async def test_reproductions_are_found_by_their_original(store: Store, save_run: SaveRun) -> None:
+    original, other = save_run(), save_run()
+    again = [save_run(reproduced_from=original) for _ in range(2)]
+
+    assert await store.runs.reproductions([original]) == tuple(again)
+    assert await store.runs.reproductions([other]) == ()
+
+
+# Kept sources
+
+
+SOURCE = StrategySource(
+    entry="mine.py",
+    files={
+        "mine.py": "import hilfe  # größer\r\n".encode(),
+        "pack/__init__.py": b"",
+        "latin.py": "# coding: latin-1\nname = 'größer'".encode("latin-1"),
+        "nul.py": b"a\0b",
+    },
+)
+
+
+async def test_a_source_comes_back_byte_for_byte(store: Store) -> None:
+    assert await store.sources.keep(SOURCE)
+    found = await store.sources.find(SOURCE.hash)
+    assert found == SOURCE
+    assert await store.sources.find("a" * 64) is None
+
+
+async def test_a_source_is_kept_once(store: Store) -> None:
+    assert await store.sources.keep(SOURCE)
+    assert not await store.sources.keep(SOURCE)
+    assert len(await store.database.fetch(select(sources_table))) == 1
+
+
+async def test_a_source_that_was_changed_in_the_table_is_refused(store: Store) -> None:
+    await store.sources.keep(SOURCE)
+    changed = text("""UPDATE strategy_sources SET files = files || '{"mine.py": "import os"}'""")
+    await store.database.run(lambda connection: connection.execute(changed))
+    with pytest.raises(DamagedError, match="not as it was kept"):
+        await store.sources.find(SOURCE.hash)
+
+
+async def test_a_source_that_leads_out_of_its_place_is_refused(store: Store) -> None:
+    await store.sources.keep(SOURCE)
+    changed = text("""UPDATE strategy_sources SET files = files || '{"../evil.py": "x"}'""")
+    await store.database.run(lambda connection: connection.execute(changed))
+    with pytest.raises(DamagedError, match="evil"):
+        await store.sources.find(SOURCE.hash)

@@ -20,8 +20,8 @@ import pytest
 from ntrader.domain.datasets import Instrument
 from ntrader.domain.results import BacktestFailure, EnhancedBacktestResult, Fill, Side
 from ntrader.engine import runner
-from ntrader.engine.bars import Bars
-from ntrader.engine.simulation import build_engine
+from ntrader.engine.bars import Bars, instant
+from ntrader.engine.simulation import Market, build_market
 from ntrader.engine.strategies.registry import find_strategy
 from support.outcomes import make_instrument
 from support.trading import (
@@ -422,23 +422,39 @@ def test_an_exception_in_prepare_fails_the_run() -> None:
 
 
 @pytest.mark.parametrize(
-    ("closes", "opens", "changes", "done"),
+    ("opens", "changes"),
     [
-        ([100, 100, 100], [100, 100, 100], {"fill": "close", "fee": "0.01"}, 1),
-        ([100, 100, 100], [100, 100, 110], {"fill": "next-open"}, 2),
-        ([100, 100, 100], [100, 100, 100], {"fill": "close", "slippage": "0.01"}, 1),
+        ([100, 100, 100, 100, 100], {"fill": "close", "fee": "0.01"}),
+        ([100, 100, 110, 100, 110], {"fill": "next-open"}),
+        ([100, 100, 100, 100, 100], {"fill": "close", "slippage": "0.01"}),
+        ([100, 100, 100, 100, 100], {"fill": "next-open", "slippage": "0.01"}),
     ],
-    ids=["fee", "gap up", "slippage"],
+    ids=["fee", "gap up", "slippage", "slippage at the open"],
 )
-def test_overspending_fails_the_run(
-    closes: list[int], opens: list[int], changes: dict[str, Any], done: int
+def test_an_entry_that_the_cash_does_not_pay_for_is_not_made(
+    opens: list[int], changes: dict[str, Any]
 ) -> None:
-    """The engine would end early without a word."""
-    failure = fail(scripted([1]), make_bars(closes, opens=opens), **changes)
+    """As a broker would refuse it; the run goes on, and the strategy is still flat."""
+    bars = make_bars([100, 100, 100, 100, 100], opens=opens)
 
-    assert failure.message.startswith(f"Stopped after {done} of 3 bars. The account was overspent")
-    assert "A lower equity fraction leaves room" in failure.message
-    assert failure.bars_done == done
+    result = succeed(scripted([1, 3]), bars, equity_fraction=1, **changes)
+
+    assert result.fills == ()
+    assert len(result.equity) == 5
+    assert result.warnings == (
+        "2 entries came to nothing: at the price of the fill they cost more than the cash; "
+        "a lower equity fraction leaves room for gaps and fees.",
+    )
+
+
+def test_the_next_entry_after_one_that_was_not_paid_for_is_made() -> None:
+    bars = make_bars([100, 100, 100, 100, 100], opens=[100, 100, 110, 100, 100])
+
+    result = succeed(scripted([1, 3]), bars, equity_fraction=1, fill="next-open")
+
+    assert [(fill.time, fill.quantity) for fill in result.fills] == [
+        (instant(bars.times[4]), Decimal(1_000))
+    ]
 
 
 def test_money_beyond_the_engine_fails_the_run_with_its_reason() -> None:
@@ -475,17 +491,17 @@ def test_the_engine_is_disposed_of_however_the_run_ends(
     error: BaseException | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise every run keeps what it loaded."""
-    engines: list[Any] = []
+    markets: list[Market] = []
 
-    def watched(*arguments: Any) -> Any:
-        engines.append(build_engine(*arguments))
-        return engines[-1]
+    def watched(*arguments: Any, **options: Any) -> Market:
+        markets.append(build_market(*arguments, **options))
+        return markets[-1]
 
-    monkeypatch.setattr(runner, "build_engine", watched)
+    monkeypatch.setattr(runner, "build_market", watched)
 
     backtest(scripted([1]) if error is None else raise_on(4, error), make_bars(CLOSES))
 
-    assert [engine.kernel.data_engine.is_disposed for engine in engines] == [True]
+    assert [market.engine.kernel.data_engine.is_disposed for market in markets] == [True]
 
 
 # Ctrl-C

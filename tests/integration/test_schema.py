@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Executable, Table, delete, insert, select, text, update
 
+from ntrader.domain.annotations import Annotations
 from ntrader.domain.artifacts import ArtifactKind
 from ntrader.domain.runs import RunMode, RunStatus
 from ntrader.errors import ConflictError, DatabaseError
@@ -17,8 +18,11 @@ from ntrader.storage.tables import (
     datasets_table,
     events_table,
     metrics_table,
+    notes_table,
     runs_table,
+    sources_table,
     strategies_table,
+    tags_table,
 )
 from support.outcomes import make_artifact, make_events, make_result
 from support.saving import SaveRun
@@ -331,6 +335,54 @@ async def test_deleting_an_original_keeps_its_reproductions(
 
     run = await stored(database, runs_table)
     assert (run["run_id"], run["reproduced_from_run_id"]) == (reproduction, None)
+
+
+@pytest.mark.parametrize("tag", ["", "x" * 65, "two words", "a\tb", "a\nb", "\x1b[31m", "a\x7f"])
+async def test_a_tag_is_one_word(database: Database, save_run: SaveRun, tag: str) -> None:
+    values = {"run_id": save_run(), "tag": tag}
+    await refused(database, insert(tags_table).values(values), "tag_length|tag_one_word")
+
+
+async def test_a_tag_may_be_any_word(database: Database, save_run: SaveRun) -> None:
+    run_id = save_run()
+    for tag in ("x" * 64, "größer", "[bold]", "a,b", "-v", "\N{SNOWMAN}"):
+        await write(database, insert(tags_table).values(run_id=run_id, tag=tag))
+    refused_again = insert(tags_table).values(run_id=run_id, tag="a,b")
+    await refused(database, refused_again, "pk_run_tags")
+
+
+@pytest.mark.parametrize("note", ["", "x" * 10_001])
+async def test_a_note_has_a_length(database: Database, save_run: SaveRun, note: str) -> None:
+    values = {"run_id": save_run(), "note": note}
+    await refused(database, insert(notes_table).values(values), "note_length")
+
+
+@pytest.mark.parametrize("table", [tags_table, notes_table], ids=["tag", "note"])
+async def test_what_is_said_of_a_run_needs_the_run_and_goes_with_it(
+    database: Database, save_run: SaveRun, table: Table
+) -> None:
+    save_run(annotations=Annotations(("a", "b"), "A note."))
+    values = {"tag": "lost"} if table is tags_table else {"note": "Lost."}
+    await refused(
+        database, insert(table).values(run_id=uuid4(), **values), "fk_run_(tags|notes)_run_id"
+    )
+
+    await write(database, delete(runs_table))
+
+    assert await database.fetch(select(table)) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({"hash": "abc"}, "hash_sha256"),
+        ({"files": ["mine.py"]}, "files_object"),
+        ({"entry": "other.py"}, "entry_among_files"),
+    ],
+)
+async def test_kept_sources_refuse(database: Database, changes: dict[str, Any], rule: str) -> None:
+    values = {"hash": "a" * 64, "entry": "mine.py", "files": {"mine.py": "x = 1"}, **changes}
+    await refused(database, insert(sources_table).values(values), rule)
 
 
 VIEW_COLUMNS = [

@@ -10,16 +10,20 @@ from pathlib import Path
 
 README = Path(__file__).parents[2] / "README.md"
 ANYTHING = "..."
+USERS_HOME = "/home/quant/.local/share/ntrader"
 
 _FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _VARYING = (
     # A whole id, a short one, instants, durations, process ids and places of this machine.
     (re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b"), "<id>"),
     (re.compile(r"^[0-9a-f]{8}(?=  2\d{3}-)", re.MULTILINE), "<short>"),
+    (re.compile(r"(?<=^[A-J]  )[0-9a-f]{8}\b", re.MULTILINE), "<short>"),
+    (re.compile(r"(?<=^Run )[0-9a-f]{8}(?= has)", re.MULTILINE), "<short>"),
     (re.compile(r"(?<=ntrader show )[0-9a-f]{8}\b"), "<short>"),
+    (re.compile(r"(?<=[Rr]un )[0-9a-f]{8}\b"), "<short>"),
     (re.compile(r"\b20[2-9]\d-\d\d-\d\d[T ]\d\d:\d\d(:\d\d(\.\d+)?)?Z?"), "<now>"),
     (re.compile(r"took [\d.]+ s"), "took <seconds>"),
-    (re.compile(r"(?<=host=)\S+?(?=&)"), "<sockets>"),
+    (re.compile(r"(?<=host=)\S+?(?=/postgres/run&)"), "<home>"),
     (re.compile(r"[^\s(]*/(?=breakout\.py)"), ""),
     (re.compile(r'(?<="source_hash": ")[0-9a-f]{64}'), "<hash>"),
     (re.compile(r"(?<=Fingerprint  )[0-9a-f]{64}"), "<hash>"),
@@ -64,12 +68,17 @@ def rewrite(run: Shell) -> str:
             return match[0]
         shown = []
         for command, output in commands(match[2]):
-            printed = run(command)
-            kept = output if output.strip() == ANYTHING else f"{printed.strip()}\n"
+            printed = re.sub(r"(?<=host=)\S+?(?=/postgres/run&)", USERS_HOME, run(command))
+            kept = output if output.strip() == ANYTHING else f"{without_padding(printed)}\n"
             shown.append(f"$ {command}\n{kept if kept.strip() else ''}")
         return f"```console\n{''.join(shown)}```"
 
     return _FENCE.sub(with_output, README.read_text())
+
+
+def without_padding(printed: str) -> str:
+    """Return output without the blanks that fill a table's lines, and empty lines at its end."""
+    return re.sub(r" +$", "", printed, flags=re.MULTILINE).strip("\n")
 
 
 def arguments(command: str) -> tuple[list[str], str | None]:

@@ -47,4 +47,4 @@ class Saver:
         return await self.save(outcome, **details)
 
 
-_DETAILS = {"artifacts", "events", "reproduced_from", "data_source"}
+_DETAILS = {"artifacts", "events", "reproduced_from", "data_source", "annotations"}

@@ -360,7 +360,7 @@ def test_decimals_beyond_the_precision_are_rounded_and_told(read: Read) -> None:
     assert file.bars.volume[0] == 50
     assert file.warnings == (
         "1 price value was rounded to 8 decimals (--price-precision sets how many).",
-        "1 volume value was rounded to 0 decimals (--size-precision sets how many).",
+        "1 volume value was rounded to 0 decimals (an equity trades in whole units).",
     )
 
 

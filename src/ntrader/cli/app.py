@@ -79,6 +79,10 @@ class App:
         """Print a result for a person."""
         self.console.print(renderable)
 
+    def say(self, text: str) -> None:
+        """Print a result that is text, as it is but for what could drive the terminal."""
+        click.echo(_plain(text))
+
     def show_json(self, document: dict[str, Any]) -> None:
         """Print a result for a program."""
         click.echo(json_text(document))

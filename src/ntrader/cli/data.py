@@ -30,6 +30,17 @@ def data() -> None:
 @click.option("--price-precision", type=click.IntRange(0, 8), help="Decimals of prices.")
 @click.option("--size-precision", type=click.IntRange(0, 8), help="Decimals of sizes.")
 @click.option("--timezone", metavar="ZONE", help="Zone of times without one.  [default: UTC]")
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    help="The file's columns in order, - for one to pass over.  [default: from the header]",
+)
+@click.option(
+    "--dayfirst/--monthfirst",
+    "day_first",
+    default=None,
+    help="What dates such as 01/02/2020 begin with.  [default: from the file]",
+)
 @json_option
 @pass_app
 def import_(
@@ -45,9 +56,11 @@ def import_(
     price_precision: int | None,
     size_precision: int | None,
     timezone: str | None,
+    columns: str | None,
+    day_first: bool | None,
     as_json: bool,
 ) -> None:
-    r"""Import bars from a CSV or Parquet FILE.
+    """Import bars from a CSV or Parquet FILE.
 
     Columns may have any order and case: a time (date, Date, timestamp, Time, an epoch), open, high,
     low, close and volume. One bad line refuses the whole file.
@@ -71,6 +84,8 @@ def import_(
         price_precision=price_precision,
         size_precision=size_precision,
         timezone=timezone,
+        columns=columns,
+        day_first=day_first,
     )
     imported = app.call(lambda workspace: import_dataset(workspace, request))
     if as_json:

@@ -9,9 +9,10 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.options import Instant, json_option, parameter_option, parse_parameters
+from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
-    from ntrader.domain.queries import Page
+    from ntrader.domain.queries import Page, RunFilter, RunList, RunOrder
     from ntrader.domain.runs import BacktestRun
 
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--status", type=click.Choice(["success", "failed"]), help="Runs that ended so.")
 @click.option("--since", type=Instant(), help="Runs made at or after this instant (UTC).")
 @click.option("--until", type=Instant(), help="Runs made before this instant (UTC).")
+@click.option("--tag", help="Runs that have this tag.")
 @parameter_option("Runs with this parameter; may be repeated.")
 @click.option(
     "--sort",
@@ -51,6 +53,7 @@ def history(
     status: str | None,
     since: datetime | None,
     until: datetime | None,
+    tag: str | None,
     parameters: tuple[str, ...],
     sort: str,
     limit: int,
@@ -58,16 +61,21 @@ def history(
     as_csv: bool,
     as_json: bool,
 ) -> None:
-    r"""List saved runs, newest first.
+    """List saved runs, newest first.
 
     \b
     ntrader history --strategy sma --sort sharpe_ratio --limit 5
     ntrader history --symbol IBM --since 2026-01-01 -p fast_period=10
     """
+    from ntrader.domain.annotations import checked_tag
     from ntrader.domain.queries import Cursor, RunFilter, RunOrder
     from ntrader.domain.runs import RunStatus
     from ntrader.services.history import list_runs, parameter_value, strategy_name
 
+    if as_csv and as_json:
+        raise UsageError("Choose one of --csv and --json.")
+    if since is not None and until is not None and since >= until:
+        raise UsageError("--since lies after --until.", hint="Swap them.")
     where = RunFilter(
         strategy=None if strategy is None else strategy_name(strategy),
         strategy_type=strategy_type,
@@ -76,32 +84,48 @@ def history(
         status=None if status is None else RunStatus(status),
         since=since,
         until=until,
+        tag=None if tag is None else checked_tag(tag),
         parameters={
             name: parameter_value(value) for name, value in parse_parameters(parameters).items()
         },
     )
     order = RunOrder.parse(sort)
     cursor = None if after is None else Cursor.decode(after)
-    page = app.call(lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor))
+    found = app.call(
+        lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor)
+    )
     if as_json:
         from ntrader.domain.documents import history_document
 
-        app.show_json(history_document(page))
+        app.show_json(history_document(found))
     elif as_csv:
-        _show_csv(app, page)
+        _show_csv(app, found.page)
     else:
-        _show(app, page)
+        _show(app, found, order, where)
 
 
-def _show(app: App, page: Page[BacktestRun]) -> None:
+def _show(app: App, found: RunList, order: RunOrder, where: RunFilter) -> None:
+    page = found.page
     if not page.items:
-        app.note("No runs match. `ntrader run --strategy sma` makes one.")
+        app.note(_nothing(where))
         return
     from ntrader.cli.tables import history_table
 
-    app.show(history_table(page.items))
+    app.show(
+        history_table(page.items, stale=found.stale, width=app.console.width, sorted_by=order.by)
+    )
+    if found.stale:
+        app.note("* stale: the data, the code or the engine has changed since; see `ntrader show`.")
     if page.next is not None:
         app.note(f"There are more: add --after {page.next.encode()}")
+
+
+def _nothing(where: RunFilter) -> str:
+    from ntrader.domain.queries import RunFilter
+
+    if where == RunFilter():
+        return "There are no runs yet. `ntrader run --strategy sma` makes one."
+    return "No run matches. `ntrader history` without options lists all."
 
 
 def _show_csv(app: App, page: Page[BacktestRun]) -> None:

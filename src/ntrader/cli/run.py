@@ -9,6 +9,7 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.options import json_option, parameter_option, parse_parameters
+from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
     from ntrader.services.backtests import RunReport
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 )
 @click.option("--slippage", metavar="X", help="Fraction of the price an order loses.  [default: 0]")
 @click.option("--seed", metavar="N", help="Seed of everything random.  [default: 0]")
+@click.option("--reuse", is_flag=True, help="Show an identical successful run instead.")
+@click.option("--tag", "tags", multiple=True, help="Put a tag on the run; may be repeated.")
+@click.option("--note", help="Write a note on the run.")
 @click.option("--no-save", is_flag=True, help="Do not save the run.")
 @click.option("--progress/--no-progress", default=None, help="Show a progress bar.")
 @json_option
@@ -44,12 +48,15 @@ def run(
     /,
     config: Path | None,
     parameters: tuple[str, ...],
+    reuse: bool,
+    tags: tuple[str, ...],
+    note: str | None,
     no_save: bool,
     progress: bool | None,
     as_json: bool,
     **options: Any,
 ) -> int:
-    r"""Run a backtest, show it and save it.
+    """Run a backtest, show it and save it.
 
     What is not said comes from CONFIG, a YAML file, and else from the defaults. Without data
     options the sample data are used.
@@ -60,33 +67,49 @@ def run(
     ntrader run my-run.yaml --start 2010-01-01
     """
     from ntrader.cli.progress import progress_bar
+    from ntrader.domain.annotations import Annotations
     from ntrader.services.backtests import run_backtest
     from ntrader.services.requests import build_request
 
+    said = Annotations.checked(tags, note)
+    if said and no_save:
+        raise UsageError(
+            "A run that is not saved takes no tag and no note.", hint="Leave --no-save out."
+        )
     overrides = {name: value for name, value in options.items() if value is not None}
     request = build_request(config, overrides, parse_parameters(parameters))
     with progress_bar(app, wanted=progress) as tell:
         report = app.call(
             lambda workspace: run_backtest(
-                workspace, request, config_path=config, save=not no_save, progress=tell
+                workspace,
+                request,
+                config_path=config,
+                save=not no_save,
+                reuse=reuse,
+                annotations=said,
+                progress=tell,
             )
         )
     if as_json:
         _show_json(app, report)
     else:
         _show(app, report, saving=not no_save)
+    _shout(app, report)
     if report.save_error is not None:
         return report.save_error.exit_code
     return 0 if report.details.run.error is None else 1
 
 
 def _show_json(app: App, report: RunReport) -> None:
-    from ntrader.domain.documents import details_document
+    from ntrader.domain.documents import details_document, error_document
 
     app.show_json(
         {
             **details_document(report.details, saved=report.saved),
-            "duplicates": [str(run_id) for run_id in report.duplicates],
+            "duplicates": [str(run.run_id) for run in report.duplicates],
+            "save_error": None
+            if report.save_error is None
+            else error_document(report.save_error)["error"],
         }
     )
 
@@ -97,18 +120,36 @@ def _show(app: App, report: RunReport, *, saving: bool) -> None:
 
     run = report.details.run
     app.show(run_view(report.details, width=app.console.width, ascii_only=app.ascii_only))
-    for warning in report.warnings:
-        app.note(f"Warning: {warning}")
-    if report.duplicates:
-        app.note(
-            f"The same question was asked {_times(len(report.duplicates))} before, "
-            f"last by run {str(report.duplicates[0])[:8]}."
-        )
+    if report.duplicates and not report.reused:
+        app.note(_duplicates_note(report))
     if report.save_error is not None:
         error = report.save_error
         app.complain(f"The run is NOT saved. {error.message}", error.hint)
+    elif report.reused:
+        app.note(f"Not run again: this is run {short_id(run)} of the same question.")
     elif saving:
         app.note(f"Saved. See it again with `ntrader show {short_id(run)}`.")
+
+
+def _shout(app: App, report: RunReport) -> None:
+    if report.contradictions:
+        others = ", ".join(str(run.run_id)[:8] for run in report.contradictions)
+        app.complain(
+            f"One question, two answers: run {others} had this fingerprint and another result.",
+            "The strategy is not deterministic, or its environment changed: a seed, a clock, a "
+            "network, a library. Compare the runs before you trust either.",
+        )
+
+
+def _duplicates_note(report: RunReport) -> str:
+    from ntrader.cli.tables import percent, short_id
+
+    newest = report.duplicates[0]
+    gave = "failed" if newest.metrics is None else f"gave {percent(newest.metrics.total_return)}"
+    return (
+        f"The same question was asked {_times(len(report.duplicates))} before, "
+        f"last by run {short_id(newest)}, which {gave}."
+    )
 
 
 def _times(count: int) -> str:

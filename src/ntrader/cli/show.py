@@ -6,24 +6,30 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.options import json_option
+from ntrader.errors import UsageError
 
 
 @click.command()
 @click.argument("run")
 @click.option("--config", is_flag=True, help="Print the run as YAML that `ntrader run` takes.")
 @click.option("--trades", is_flag=True, help="List the closed trades.")
+@click.option("--events", is_flag=True, help="List what happened, in order.")
 @json_option
 @pass_app
-def show(app: App, run: str, config: bool, trades: bool, as_json: bool) -> None:
+def show(app: App, run: str, config: bool, trades: bool, events: bool, as_json: bool) -> None:
     """Show everything about one run.
 
     RUN is an id, a prefix of one (four characters or more), @ for the newest run or @~N for the
     Nth before it.
     """
+    if config + trades + events > 1:
+        raise UsageError("Choose one of --config, --trades and --events.")
     if config:
         _show_config(app, run, as_json=as_json)
     elif trades:
         _show_trades(app, run, as_json=as_json)
+    elif events:
+        _show_events(app, run, as_json=as_json)
     else:
         _show_run(app, run, as_json=as_json)
 
@@ -46,7 +52,8 @@ def _show_run(app: App, reference: str, *, as_json: bool) -> None:
 
 def _show_config(app: App, reference: str, *, as_json: bool) -> None:
     from ntrader.services.history import find_run
-    from ntrader.services.requests import request_yaml, snapshot_of
+    from ntrader.services.requests import snapshot_of
+    from ntrader.services.run_yaml import request_yaml
 
     run = app.call(lambda workspace: find_run(workspace, reference))
     if as_json:
@@ -58,7 +65,7 @@ def _show_config(app: App, reference: str, *, as_json: bool) -> None:
 def _show_trades(app: App, reference: str, *, as_json: bool) -> None:
     from ntrader.services.history import trades_of
 
-    trades = app.call(lambda workspace: trades_of(workspace, reference))
+    run, trades = app.call(lambda workspace: trades_of(workspace, reference))
     if as_json:
         from ntrader.domain.documents import trade_document
 
@@ -66,4 +73,19 @@ def _show_trades(app: App, reference: str, *, as_json: bool) -> None:
         return
     from ntrader.cli.tables import trades_table
 
-    app.show(trades_table(trades))
+    precision = run.config["instrument"]["price_precision"]
+    app.show(trades_table(trades, price_precision=precision))
+
+
+def _show_events(app: App, reference: str, *, as_json: bool) -> None:
+    from ntrader.services.history import events_of_run
+
+    events = app.call(lambda workspace: events_of_run(workspace, reference))
+    if as_json:
+        from ntrader.domain.documents import event_document
+
+        app.show_json({"events": [event_document(event) for event in events]})
+        return
+    from ntrader.cli.tables import events_table
+
+    app.show(events_table(events))

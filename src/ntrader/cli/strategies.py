@@ -10,9 +10,10 @@ from ntrader.cli.options import json_option
 
 @click.command()
 @click.argument("name", required=False)
+@click.option("--csv", "as_csv", is_flag=True, help="Print the list as CSV.")
 @json_option
 @pass_app
-def strategies(app: App, name: str | None, as_json: bool) -> None:
+def strategies(app: App, name: str | None, as_csv: bool, as_json: bool) -> None:
     """Show what can be run, or one strategy with its parameters.
 
     NAME is a registered name or path/to/file.py:Class.
@@ -35,6 +36,11 @@ def strategies(app: App, name: str | None, as_json: bool) -> None:
         from ntrader.domain.documents import strategy_document
 
         app.show_json({"strategies": [strategy_document(spec) for spec in specs]})
+    elif as_csv:
+        app.show_csv(
+            ("name", "version", "type", "description"),
+            [(spec.name, spec.version, spec.type, spec.description) for spec in specs],
+        )
     else:
         from ntrader.cli.tables import strategies_table
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -15,8 +16,9 @@ from rich.text import Text
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset
+from ntrader.domain.events import Event
 from ntrader.domain.results import PerformanceMetrics, Trade
-from ntrader.domain.runs import BacktestRun, RunStatus
+from ntrader.domain.runs import BacktestRun
 from ntrader.domain.strategies import ParameterSpec, StrategySpec
 
 if TYPE_CHECKING:
@@ -26,56 +28,139 @@ UNDEFINED = "-"
 SHORT_ID = 8
 
 
-def history_table(runs: Sequence[BacktestRun]) -> Table:
-    """List runs, one a line; fits 80 columns."""
-    table = _table("RUN", "CREATED (UTC)", "STRATEGY", "DATA")
-    for name in ("RETURN", "SHARPE", "MAX DD", "TRADES"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in runs:
-        table.add_row(
-            Text(short_id(run), style="cyan"),
-            f"{run.created_at:%Y-%m-%d %H:%M}",
-            plain_text(run.strategy_name),
-            plain_text(f"{run.symbol} {run.timeframe}"),
-            *_headline(run),
+def history_table(
+    runs: Sequence[BacktestRun],
+    *,
+    stale: Collection[UUID] = (),
+    width: int = 80,
+    sorted_by: str = "",
+) -> Table:
+    """List runs, one a line, in `width` columns; the metric that orders them is always shown.
+
+    A narrow terminal gets fewer columns: numbers are never cut. A stale run is marked with `*`.
+    """
+    metrics = [name for name in _HEADLINE if width >= _ROOM_FOR[name]]
+    if sorted_by in METRIC_FORMATS and sorted_by not in metrics:
+        metrics[-1:] = [sorted_by] if len(metrics) > 3 else [*metrics[-1:], sorted_by]
+    created = "%Y-%m-%d %H:%M" if width >= 78 else "%Y-%m-%d"
+    table = plain_table("RUN", *(["CREATED (UTC)"] if width >= 50 else []))
+    for name in ("STRATEGY", "DATA") if width >= 50 else ("STRATEGY",):
+        table.add_column(name, overflow="fold", min_width=6)
+    for name in metrics:
+        table.add_column(
+            _HEADINGS.get(name, name.upper().replace("_", " ")), justify="right", no_wrap=True
         )
+    for run in runs:
+        mark = "*" if run.run_id in stale else ""
+        cells: list[Text | str] = [Text(short_id(run) + mark, style="cyan")]
+        if width >= 50:
+            cells.append(f"{run.created_at.strftime(created)}")
+        cells.append(plain_text(run.strategy_name))
+        if width >= 50:
+            cells.append(plain_text(f"{run.symbol} {run.timeframe}"))
+        table.add_row(*cells, *_metric_cells(run, metrics))
     return table
 
 
-def _headline(run: BacktestRun) -> tuple[Text, ...]:
-    if run.status is RunStatus.FAILED or run.metrics is None:
-        return (Text("failed", style="red"), Text(UNDEFINED), Text(UNDEFINED), Text(UNDEFINED))
-    metrics = run.metrics
-    return (
-        _signed(metrics.total_return, percent(metrics.total_return)),
-        Text(ratio(metrics.sharpe_ratio)),
-        Text(percent(metrics.max_drawdown)),
-        Text(f"{metrics.total_trades:,}"),
-    )
+_HEADLINE = ("total_return", "sharpe_ratio", "max_drawdown", "total_trades")
+_ROOM_FOR = {"total_return": 0, "sharpe_ratio": 36, "max_drawdown": 72, "total_trades": 64}
+_HEADINGS = {
+    "total_return": "RETURN",
+    "sharpe_ratio": "SHARPE",
+    "max_drawdown": "MAX DD",
+    "total_trades": "TRADES",
+}
+
+
+def _metric_cells(run: BacktestRun, metrics: Sequence[str]) -> list[Text]:
+    if run.metrics is None:
+        failed = Text("failed", style="red")
+        return [failed if name == metrics[0] else Text(UNDEFINED) for name in metrics]
+    values = run.metrics.values()
+    return [
+        _signed(values[name], METRIC_FORMATS[name](values[name]))
+        if name == "total_return"
+        else Text(METRIC_FORMATS[name](values[name]))
+        for name in metrics
+    ]
 
 
 def run_heading(run: BacktestRun) -> RenderableType:
     """Say what a run is, in a few lines."""
     config = run.config
-    strategy, instrument = config["strategy"], config["instrument"]
+    strategy = config["strategy"]
     parameters = ", ".join(f"{name}={value}" for name, value in strategy["parameters"].items())
     status = Text("success", "green") if run.error is None else Text("failed", "bold red")
-    costs = f"{instrument['currency']} {run.initial_capital:,.0f}, " + ", ".join(
-        [
-            f"{percent(float(config['equity_fraction']), digits=0)} of equity",
-            f"fee {percent(float(config['fee']))}",
-            f"fill at {config['fill'].replace('-', ' ')}",
-        ]
-    )
     return _facts(
         ("Run", Text(str(run.run_id), style="cyan")),
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
         ("Data", plain_text(_data_line(run))),
-        ("Period", f"{run.start:%Y-%m-%d} to {run.last_moment:%Y-%m-%d}"),
-        ("Capital", costs),
+        ("Period", _period(run)),
+        ("Capital", _capital(config)),
         ("Created", f"{run.created_at:%Y-%m-%d %H:%M:%S} UTC, took {run.duration_seconds:.2f} s"),
+        *_origin(run),
+        *_annotations(run),
     )
+
+
+def _origin(run: BacktestRun) -> list[tuple[str, Any]]:
+    if run.imported is None:
+        return []
+    host = run.imported.get("from_host")
+    place = f" from {host}" if host else ""
+    return [("Imported", plain_text(f"{str(run.imported.get('at'))[:10]}{place}"))]
+
+
+def _annotations(run: BacktestRun) -> list[tuple[str, Any]]:
+    facts: list[tuple[str, Any]] = []
+    if run.tags:
+        facts.append(("Tags", " ".join(run.tags)))
+    if run.note is not None:
+        lines = run.note.expandtabs(4).splitlines()
+        facts.append(("Note", Text("\n").join(map(plain_text, lines))))
+    return facts
+
+
+def environment_notes(environment: dict[str, Any]) -> list[Text]:
+    """Say in which environment and from which code a run was made, in a line or two."""
+    engine = environment.get("engine")
+    named = {"ntrader": environment.get("ntrader"), "Python": environment.get("python")}
+    if isinstance(engine, dict):
+        named[str(engine.get("name"))] = engine.get("version")
+    versions = ", ".join(f"{name} {version}" for name, version in named.items() if version)
+    notes = [f"Made with    {versions}"] if versions else []
+    git = environment.get("git")
+    if isinstance(git, dict):
+        changes = git.get("changes")
+        state = "nothing uncommitted" if changes is None else f"uncommitted {str(changes)[:12]}"
+        notes.append(f"Code         git {str(git.get('commit'))[:12]}, {state}")
+    return [Text(plain_text(note).plain, style="dim") for note in notes]
+
+
+def _period(run: BacktestRun) -> str:
+    days = run.timeframe.endswith(("d", "w"))
+    pattern = "%Y-%m-%d" if days else "%Y-%m-%d %H:%M"
+    return f"{run.start.strftime(pattern)} to {run.last_moment.strftime(pattern)}"
+
+
+def _capital(config: dict[str, Any]) -> str:
+    """Say money and costs exactly: `config` holds them as decimal text."""
+    parts = [
+        f"{config['instrument']['currency']} {Decimal(config['initial_capital']):,f}",
+        f"{_exact_percent(config['equity_fraction'])} of equity",
+        f"fee {_exact_percent(config['fee'])}",
+    ]
+    if Decimal(config["slippage"]):
+        parts.append(f"slippage {_exact_percent(config['slippage'])}")
+    parts.append(f"fill at {config['fill'].replace('-', ' ')}")
+    if config["seed"]:
+        parts.append(f"seed {config['seed']}")
+    return ", ".join(parts)
+
+
+def _exact_percent(fraction: str) -> str:
+    return f"{(Decimal(fraction) * 100).normalize():f}%"
 
 
 def _data_line(run: BacktestRun) -> str:
@@ -131,28 +216,35 @@ def undefined_notes(undefined: dict[str, str]) -> Text:
     return Text("Undefined: " + "; ".join(lines), style="dim")
 
 
-def trades_table(trades: Sequence[Trade]) -> Table:
-    """List round trips."""
-    table = _table("OPENED", "CLOSED")
-    for name in ("QUANTITY", "ENTRY", "EXIT", "PROFIT", "RETURN"):
-        table.add_column(name, justify="right", no_wrap=True)
+def trades_table(trades: Sequence[Trade], *, price_precision: int) -> Table:
+    """List round trips; prices with the instrument's decimals."""
+    table = plain_table("OPENED", "CLOSED", right=("QUANTITY", "ENTRY", "EXIT", "PROFIT", "RETURN"))
     for trade in trades:
         table.add_row(
             day(trade.opened_at),
             day(trade.closed_at),
             f"{trade.quantity.normalize():f}",
-            f"{trade.entry_price:,.2f}",
-            f"{trade.exit_price:,.2f}",
+            f"{trade.entry_price:,.{price_precision}f}",
+            f"{trade.exit_price:,.{price_precision}f}",
             _signed(float(trade.profit), f"{trade.profit:,.2f}"),
             percent(trade.return_),
         )
     return table
 
 
+def events_table(events: Iterable[Event]) -> Table:
+    """List what happened in a run's life."""
+    table = plain_table("TIME (UTC)", "EVENT")
+    table.add_column("WHAT", overflow="fold")
+    for event in events:
+        what = ", ".join(f"{name} {value}" for name, value in event.payload.items())
+        table.add_row(f"{event.timestamp:%Y-%m-%d %H:%M:%S}", event.type.value, plain_text(what))
+    return table
+
+
 def artifacts_table(artifacts: Iterable[Artifact]) -> Table:
     """List the files of a run."""
-    table = _table("FILE", "KIND")
-    table.add_column("BYTES", justify="right", no_wrap=True)
+    table = plain_table("FILE", "KIND", right=("BYTES",))
     table.add_column("SHA256", no_wrap=True)
     for artifact in artifacts:
         table.add_row(
@@ -166,8 +258,7 @@ def artifacts_table(artifacts: Iterable[Artifact]) -> Table:
 
 def datasets_table(datasets: Iterable[Dataset]) -> Table:
     """List datasets."""
-    table = _table("DATASET", "HASH", "INSTRUMENT", "BARS", "FROM", "TO")
-    table.add_column("ROWS", justify="right", no_wrap=True)
+    table = plain_table("DATASET", "HASH", "INSTRUMENT", "BARS", "FROM", "TO", right=("ROWS",))
     for dataset in datasets:
         table.add_row(
             plain_text(dataset.name),
@@ -181,8 +272,8 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
     return table
 
 
-def dataset_facts(dataset: Dataset) -> Table:
-    """Show one dataset."""
+def dataset_facts(dataset: Dataset, *more: tuple[str, Any]) -> Table:
+    """Show one dataset, and below it what else is known."""
     instrument = dataset.instrument
     return _facts(
         ("Dataset", Text(dataset.name, style="cyan")),
@@ -199,32 +290,31 @@ def dataset_facts(dataset: Dataset) -> Table:
         ),
         ("Source", dataset.source),
         *([("Description", dataset.description)] if dataset.description else []),
+        *more,
     )
 
 
 def dataset_details_view(details: DatasetDetails) -> RenderableType:
     """Show one dataset with its gaps and its use."""
     gaps = details.gaps
-    parts: list[RenderableType] = [
-        dataset_facts(details.dataset),
-        _facts(
-            ("Used by", f"{details.runs:,} runs"),
-            ("Files", str(details.path)),
-            ("Gaps", f"{gaps.count:,}, {gaps.missing:,} bars missing" if gaps.count else "none"),
-        ),
-    ]
-    if gaps.count:
-        table = _table("GAP AFTER", "NEXT BAR")
-        table.add_column("MISSING", justify="right")
-        for gap in gaps.largest:
-            table.add_row(day(gap.after), day(gap.before), f"{gap.missing:,}")
-        parts += [Text(), table]
-    return Group(*parts)
+    facts = dataset_facts(
+        details.dataset,
+        ("Used by", "1 run" if details.runs == 1 else f"{details.runs:,} runs"),
+        ("Files", str(details.path)),
+        ("Gaps", f"{gaps.count:,}, {gaps.missing:,} bars missing" if gaps.count else "none"),
+    )
+    if not gaps.count:
+        return facts
+    table = plain_table("GAP AFTER", "NEXT BAR")
+    table.add_column("MISSING", justify="right")
+    for gap in gaps.largest:
+        table.add_row(day(gap.after), day(gap.before), f"{gap.missing:,}")
+    return Group(facts, Text(), table)
 
 
 def strategies_table(specs: Iterable[StrategySpec]) -> Table:
     """List strategies."""
-    table = _table("STRATEGY", "VERSION", "TYPE")
+    table = plain_table("STRATEGY", "VERSION", "TYPE")
     table.add_column("DESCRIPTION")
     for spec in specs:
         table.add_row(
@@ -241,7 +331,7 @@ def strategy_view(spec: StrategySpec) -> RenderableType:
         ("Also called", ", ".join(spec.aliases) or UNDEFINED),
         ("Code", plain_text(spec.path.removeprefix(f"{Path.cwd()}/"))),
     )
-    table = _table("PARAMETER", "TYPE", "DEFAULT", "BOUNDS")
+    table = plain_table("PARAMETER", "TYPE", "DEFAULT", "BOUNDS")
     table.add_column("MEANING")
     for parameter in spec.parameters:
         table.add_row(
@@ -278,8 +368,8 @@ def short_id(run: BacktestRun) -> str:
 
 
 def percent(value: float | None, *, digits: int = 2) -> str:
-    """Return a fraction as percent."""
-    return UNDEFINED if value is None else f"{value * 100:,.{digits}f}%"
+    """Return a fraction as percent; what rounds to zero has no sign."""
+    return UNDEFINED if value is None else f"{round(value * 100, digits) + 0.0:,.{digits}f}%"
 
 
 def ratio(value: float | None) -> str:
@@ -299,6 +389,30 @@ def day(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d}" if value.time() == value.time().min else f"{value:%Y-%m-%d %H:%M}"
 
 
+def amount(value: Decimal | None) -> str:
+    """Return an amount of money without its currency."""
+    return UNDEFINED if value is None else f"{value:,.2f}"
+
+
+def count(value: int) -> str:
+    """Return a count."""
+    return f"{value:,}"
+
+
+METRIC_FORMATS: dict[str, Callable[[Any], str]] = {
+    **dict.fromkeys(
+        ("total_return", "cagr", "max_drawdown", "volatility", "win_rate", "exposure"), percent
+    ),
+    **dict.fromkeys(("sharpe_ratio", "sortino_ratio", "calmar_ratio", "profit_factor"), ratio),
+    **dict.fromkeys(("final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"), amount),
+    **dict.fromkeys(
+        ("total_trades", "winning_trades", "losing_trades", "break_even_trades"), count
+    ),
+    "max_drawdown_at": day,
+}
+"""How each metric is shown, by its name."""
+
+
 def plain_text(value: str) -> Text:
     """Return text as it is: no markup is read, and nothing in it can drive the terminal."""
     return Text("".join(char if char.isprintable() else "?" for char in value))
@@ -309,10 +423,19 @@ def _signed(value: float | None, text: str) -> Text:
     return Text(text, style=style)
 
 
-def _table(*left: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
+def plain_table(*left: str, right: Sequence[str] = ()) -> Table:
+    """Return an empty table without a frame; columns named in `right` are aligned to the right."""
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        show_edge=False,
+        show_header=bool(left or right),
+    )
     for name in left:
         table.add_column(name, no_wrap=True)
+    for name in right:
+        table.add_column(name, justify="right", no_wrap=True)
     return table
 
 

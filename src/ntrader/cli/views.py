@@ -8,6 +8,7 @@ from rich.text import Text
 from ntrader.cli.charts import equity_chart
 from ntrader.cli.tables import (
     artifacts_table,
+    environment_notes,
     metrics_table,
     plain_text,
     run_heading,
@@ -23,7 +24,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
     run = details.run
     parts: list[RenderableType] = [run_heading(run), Text()]
     if run.error is not None:
-        parts += [Text("Error", style="bold red"), plain_text(run.error.message)]
+        parts += [Text("Error", style="bold red"), *_lines(run.error.message)]
         if run.error.traceback:
             parts += [Text(), Text("Traceback", style="dim"), *_lines(run.error.traceback)]
         return Group(*parts)
@@ -32,6 +33,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
     undefined = run.metadata.get("undefined_metrics", {})
     if undefined:
         parts += [Text(), undefined_notes(undefined)]
+    parts += [plain_text(f"Warning: {warning}") for warning in details.warnings]
     if details.equity is not None and len(details.equity) > 1:
         parts += [
             Text(),
@@ -48,12 +50,16 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
 def details_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> RenderableType:
     """Show a run with what is kept of it."""
     parts: list[RenderableType] = [run_view(details, width=width, ascii_only=ascii_only), Text()]
+    if details.stale:
+        changed = ", ".join(pin.words for pin in details.stale)
+        parts += [Text(f"Stale: changed since the run: {changed}.", style="yellow"), Text()]
     if details.artifacts:
         parts += [artifacts_table(details.artifacts), Text()]
     run = details.run
     parts.append(Text(f"Fingerprint  {run.fingerprint}", style="dim"))
     if run.result_digest is not None:
         parts.append(Text(f"Result       {run.result_digest}", style="dim"))
+    parts += environment_notes(run.metadata.get("environment", {}))
     return Group(*parts)
 
 

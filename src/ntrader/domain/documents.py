@@ -1,21 +1,32 @@
 """Documents: the JSON objects that users and other programs get. Their keys are a contract."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset
+from ntrader.domain.deletion import Deletion
+from ntrader.domain.events import Event
 from ntrader.domain.identity import canonical_json, instant_text
-from ntrader.domain.queries import Page
+from ntrader.domain.pins import Pin
+from ntrader.domain.queries import RunList
+from ntrader.domain.reproduction import Divergence, Reproduction
 from ntrader.domain.results import METRICS, Fill, PerformanceMetrics, Trade
 from ntrader.domain.runs import BacktestRun, RunDetails
 from ntrader.domain.strategies import StrategySpec
 from ntrader.errors import NtraderError
 
+if TYPE_CHECKING:
+    from ntrader.domain.bundles import Exported, Imported
+    from ntrader.domain.comparison import ComparisonReport, Interval, Significance
 
-def run_document(run: BacktestRun, *, saved: bool = True) -> dict[str, Any]:
-    """Return a run as one object."""
+
+def run_document(
+    run: BacktestRun, *, saved: bool = True, stale: Sequence[Pin] = ()
+) -> dict[str, Any]:
+    """Return a run as one object; `stale` is what it rests on and has changed since."""
     config = run.config
     strategy = config["strategy"]
     instrument = config["instrument"]
@@ -51,19 +62,23 @@ def run_document(run: BacktestRun, *, saved: bool = True) -> dict[str, Any]:
         "fingerprint": run.fingerprint,
         "result_digest": run.result_digest,
         "reproduced_from": None if run.reproduced_from is None else str(run.reproduced_from),
-        "tags": [],
-        "note": None,
+        "tags": list(run.tags),
+        "note": run.note,
         "error": None
         if run.error is None
         else {"message": run.error.message, "traceback": run.error.traceback},
+        "stale": [pin.value for pin in stale],
         "saved": saved,
     }
 
 
 def details_document(details: RunDetails, *, saved: bool = True) -> dict[str, Any]:
-    """Return a run with its fills and files."""
+    """Return a run with where it was made, its fills and its files."""
     return {
-        **run_document(details.run, saved=saved),
+        **run_document(details.run, saved=saved, stale=details.stale),
+        "environment": details.run.metadata.get("environment", {}),
+        "imported": details.run.imported,
+        "warnings": list(details.warnings),
         "fills": None if details.fills is None else [fill_document(fill) for fill in details.fills],
         "artifacts": [artifact_document(artifact) for artifact in details.artifacts],
     }
@@ -100,10 +115,11 @@ def csv_row(run: BacktestRun) -> list[Any]:
     ]
 
 
-def history_document(page: Page[BacktestRun]) -> dict[str, Any]:
+def history_document(found: RunList) -> dict[str, Any]:
     """Return a page of runs, and the cursor of the next."""
+    page = found.page
     return {
-        "runs": [run_document(run) for run in page.items],
+        "runs": [run_document(run, stale=found.stale.get(run.run_id, ())) for run in page.items],
         "next": None if page.next is None else page.next.encode(),
     }
 
@@ -111,6 +127,72 @@ def history_document(page: Page[BacktestRun]) -> dict[str, Any]:
 def metrics_document(metrics: PerformanceMetrics) -> dict[str, Any]:
     """Return the metrics by name; an undefined one is None."""
     return {name: plain(value) for name, value in metrics.values().items()}
+
+
+def compare_document(report: "ComparisonReport") -> dict[str, Any]:
+    """Return runs side by side.
+
+    Values and deltas are by run id; a delta is to the first run. `max_drawdown_at` is an instant,
+    every other metric a number. `better` is null where neither direction is.
+    """
+    comparison = report.comparison
+    ids = [str(run.run_id) for run in comparison.runs]
+
+    def by_run(values: Sequence[Any]) -> dict[str, Any]:
+        return dict(zip(ids, map(plain, values), strict=True))
+
+    return {
+        "runs": [run_document(run) for run in comparison.runs],
+        "metrics": {
+            metric.name: {
+                "values": by_run(metric.values),
+                "deltas": by_run(metric.deltas),
+                "better": metric.rule.better,
+                "best": [str(run.run_id) for run in comparison.runs if run.run_id in metric.best],
+            }
+            for metric in comparison.metrics
+        },
+        "config_differences": {each.path: by_run(each.values) for each in comparison.differences},
+        "config_shared": {
+            each.path: plain(each.values[0]) for each in comparison.settings if not each.differs
+        },
+        "significance": None
+        if report.significance is None
+        else significance_document(report.significance),
+        "warnings": list(comparison.warnings),
+    }
+
+
+def significance_document(significance: "Significance") -> dict[str, Any]:
+    """Return what is known of the difference between two runs (second minus first)."""
+    return {
+        "method": "studentised circular block bootstrap",
+        "confidence": significance.confidence,
+        "resamples": significance.resamples,
+        "seed": significance.seed,
+        "common_returns": significance.returns,
+        **{
+            name: None if interval is None else _interval_document(interval)
+            for name, interval in (
+                ("mean_daily_return", significance.mean_daily_return),
+                ("sharpe_ratio", significance.sharpe_ratio),
+            )
+        },
+        "undefined": dict(significance.undefined),
+    }
+
+
+def _interval_document(interval: "Interval") -> dict[str, Any]:
+    return {
+        "difference": interval.estimate,
+        "low": interval.low,
+        "high": interval.high,
+        "p_value": interval.p_value,
+        "distinguishable": interval.is_distinguishable,
+        "block_length": interval.block_length,
+        "years": interval.years,
+        "years_needed": interval.years_needed,
+    }
 
 
 def fill_document(fill: Fill) -> dict[str, Any]:
@@ -135,6 +217,15 @@ def trade_document(trade: Trade) -> dict[str, Any]:
         "fees": number(trade.fees),
         "profit": number(trade.profit),
         "return": trade.return_,
+    }
+
+
+def event_document(event: Event) -> dict[str, Any]:
+    """Return an event."""
+    return {
+        "type": event.type.value,
+        "timestamp": instant_text(event.timestamp),
+        "payload": event.payload,
     }
 
 
@@ -181,6 +272,95 @@ def strategy_document(spec: StrategySpec) -> dict[str, Any]:
         "source_hash": spec.source_hash,
         "parameters": [parameter.to_dict() for parameter in spec.parameters],
     }
+
+
+def reproduction_document(found: Reproduction) -> dict[str, Any]:
+    """Return a reproduction with its verdict."""
+    return {
+        "original": str(found.original.run_id),
+        "run": str(found.run.run_id),
+        "verdict": found.verdict.value,
+        "checked": {check.pin.value: check.state.value for check in found.checks},
+        "details": {check.pin.value: check.detail for check in found.checks if check.detail},
+        "metric_differences": {
+            difference.name: {
+                "original": plain(difference.original),
+                "run": plain(difference.run),
+            }
+            for difference in found.differences
+        },
+        "first_divergence": _divergence(found.divergence),
+        "attribution": [
+            {
+                "pin": attribution.pin.value,
+                "verdict": attribution.verdict.value,
+                "result_digest": attribution.run.result_digest,
+                "first_divergence": _divergence(attribution.divergence),
+            }
+            for attribution in found.attributions
+        ],
+        "saved": found.save_error is None,
+    }
+
+
+def _divergence(divergence: Divergence | None) -> dict[str, Any] | None:
+    if divergence is None:
+        return None
+    return {
+        "kind": divergence.kind,
+        "index": divergence.index,
+        "time": instant_text(divergence.time),
+        "original": _plain_values(divergence.original),
+        "run": _plain_values(divergence.run),
+    }
+
+
+def _plain_values(values: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    return None if values is None else {name: plain(value) for name, value in values.items()}
+
+
+def annotations_document(run: BacktestRun) -> dict[str, Any]:
+    """Return what is said of a run."""
+    return {"run_id": str(run.run_id), "tags": list(run.tags), "note": run.note}
+
+
+def deletion_document(deletion: Deletion) -> dict[str, Any]:
+    """Return what is deleted, or would be."""
+    return {
+        "deleted": deletion.done,
+        "runs": [str(run.run_id) for run in deletion.runs],
+        "files": [file.storage_path for file in deletion.files],
+        "bytes": deletion.bytes,
+        "reproductions": [str(run_id) for run_id in deletion.reproductions],
+        "not_removed": [file.storage_path for file in deletion.left],
+    }
+
+
+def export_document(done: "Exported") -> dict[str, Any]:
+    """Return what an export wrote."""
+    return {
+        "file": done.file,
+        "size_bytes": done.size_bytes,
+        "runs": [str(run_id) for run_id in done.runs],
+        "sources": list(done.sources),
+        "datasets": _bundled_datasets(done.datasets),
+    }
+
+
+def import_document(done: "Imported") -> dict[str, Any]:
+    """Return what an import stored; `data` says whether a dataset's bars are on this machine."""
+    return {
+        "file": done.file,
+        "changed": done.changed,
+        "imported": [str(run_id) for run_id in done.new],
+        "known": [str(run_id) for run_id in done.known],
+        "datasets": _bundled_datasets(done.datasets),
+        "data_stored": list(done.new_data),
+    }
+
+
+def _bundled_datasets(datasets: Mapping[str, bool]) -> list[dict[str, Any]]:
+    return [{"content_hash": key, "data": data} for key, data in sorted(datasets.items())]
 
 
 def error_document(error: NtraderError) -> dict[str, Any]:

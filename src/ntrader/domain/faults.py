@@ -6,19 +6,23 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+def faults(error: "ValidationError") -> list[tuple[str, str]]:
+    """Return each fault as the name of what is wrong (empty for a whole) and what is wrong."""
+    return [
+        (".".join(map(str, fault["loc"])), _message(fault["type"], fault["msg"]))
+        for fault in error.errors(include_url=False, include_input=False)
+    ]
+
+
 def faults_text(error: "ValidationError") -> str:
-    """Return each fault as `name: what is wrong`, in one line."""
-    return "; ".join(
-        f"{name}: {message}" if name else message
-        for name, message in (
-            (".".join(map(str, fault["loc"])), _message(fault["type"], fault["msg"]))
-            for fault in error.errors(include_url=False, include_input=False)
-        )
-    )
+    """Return the faults in one line."""
+    return "; ".join(f"{name}: {text}" if name else text for name, text in faults(error))
 
 
 def _message(kind: str, message: str) -> str:
     if kind == "extra_forbidden":
-        return "there is no such setting"
+        return "there is no such name"
     plain = message.removeprefix("Value error, ").removeprefix("Input ")
+    # "should be a valid integer, unable to parse string as an integer" says it twice.
+    plain = plain.partition(", unable to")[0]
     return plain[:1].lower() + plain[1:]

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Self
+from uuid import UUID
 
 from ntrader.domain.identity import canonical_json, instant_text, sha256_text
+from ntrader.domain.pins import Pin
 from ntrader.domain.results import METRICS
-from ntrader.domain.runs import RunStatus
+from ntrader.domain.runs import BacktestRun, RunStatus
 from ntrader.errors import CursorMismatchError, UsageError
 
 CREATED_AT = "created_at"
 ORDERS = (CREATED_AT, *METRICS)
-LOWER_IS_BETTER = frozenset({"volatility", "total_fees", "losing_trades", "exposure"})
 MAX_LIMIT = 1_000
 
 
@@ -24,8 +25,8 @@ MAX_LIMIT = 1_000
 class RunFilter:
     """Which runs are meant; every part that is not None must hold.
 
-    `strategy`, `strategy_type`, `symbol` and `timeframe` compare exactly; `since` is inclusive and
-    `until` exclusive, both on the run's creation; `parameters` must all be equal.
+    `strategy`, `strategy_type`, `symbol`, `timeframe` and `tag` compare exactly; `since` is
+    inclusive and `until` exclusive, both on the run's creation; `parameters` must all be equal.
     """
 
     strategy: str | None = None
@@ -36,6 +37,7 @@ class RunFilter:
     since: datetime | None = None
     until: datetime | None = None
     fingerprint: str | None = None
+    tag: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def canonical(self) -> str:
@@ -132,6 +134,14 @@ class Page[T]:
 
     items: tuple[T, ...]
     next: Cursor | None
+
+
+@dataclass(frozen=True, slots=True)
+class RunList:
+    """A page of runs; `stale` names, by run, what a run rests on and has changed since."""
+
+    page: Page[BacktestRun]
+    stale: Mapping[UUID, tuple[Pin, ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
+from ntrader.domain.pins import Pin
 from ntrader.domain.results import METRICS, EquityCurve, Fill, PerformanceMetrics
+from ntrader.errors import NtraderError
 
 if TYPE_CHECKING:
     from ntrader.domain.runs import BacktestRun
@@ -17,15 +19,6 @@ class Verdict(StrEnum):
 
     IDENTICAL = "identical"
     DIFFERENT = "different"
-
-
-class Pin(StrEnum):
-    """What a run rests on."""
-
-    DATA = "data"
-    STRATEGY_CODE = "strategy_code"
-    ENGINE = "engine"
-    ENVIRONMENT = "environment"
 
 
 class PinState(StrEnum):
@@ -167,7 +160,7 @@ class Reproduction:
     divergence: Divergence | None
     attributions: tuple[Attribution, ...] = ()
     problem: str | None = None
-    saved: bool = True
+    save_error: NtraderError | None = None
 
     @property
     def changed(self) -> tuple[PinCheck, ...]:

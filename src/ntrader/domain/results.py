@@ -136,6 +136,7 @@ class BacktestMetadata:
     """Which run it is, what was asked, and where it ran.
 
     `environment` holds versions, platform and the state of the code. `started_at` is UTC.
+    `imported` says of a run from another machine when and whence it came.
     """
 
     run_id: UUID
@@ -143,6 +144,7 @@ class BacktestMetadata:
     fingerprint: str
     started_at: datetime
     environment: dict[str, Any]
+    imported: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,8 +7,10 @@ from enum import StrEnum
 from typing import Any, Self
 from uuid import UUID
 
+from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset
+from ntrader.domain.pins import Pin
 from ntrader.domain.results import (
     BacktestFailure,
     EnhancedBacktestResult,
@@ -55,7 +57,8 @@ class DatasetReference:
 class BacktestRun:
     """One saved run. `id` orders runs of one instant; `run_id` is the run's name to the world.
 
-    `snapshot` and `environment` are the JSON that was stored. `metrics` is None for a failed run.
+    `snapshot` and `metadata` are the JSON that was stored. `metrics` is None for a failed run.
+    `tags` (sorted) and `note` may change; nothing else does.
     """
 
     id: int
@@ -80,6 +83,8 @@ class BacktestRun:
     metrics: PerformanceMetrics | None
     error: RunError | None
     created_at: datetime
+    tags: tuple[str, ...] = ()
+    note: str | None = None
 
     @property
     def config(self) -> dict[str, Any]:
@@ -92,6 +97,11 @@ class BacktestRun:
         """The last moment of the period, to show: `end` itself belongs to the next bar."""
         return self.end - timedelta(seconds=1)
 
+    @property
+    def imported(self) -> dict[str, Any] | None:
+        """When and whence the run came, if it came from another machine."""
+        return self.metadata.get("imported")
+
     @classmethod
     def from_outcome(
         cls,
@@ -100,6 +110,7 @@ class BacktestRun:
         *,
         mode: RunMode = RunMode.BACKTEST,
         reproduced_from: UUID | None = None,
+        annotations: Annotations = NOTHING_SAID,
     ) -> Self:
         """Return the run that an outcome is saved as; its `id` is 0 until the store gives one."""
         metadata = outcome.metadata
@@ -143,6 +154,8 @@ class BacktestRun:
             metrics=metrics,
             error=error,
             created_at=metadata.started_at,
+            tags=annotations.tags,
+            note=annotations.note,
         )
 
 
@@ -151,11 +164,13 @@ class RunDetails:
     """A run with its files and what they hold.
 
     `fills` and `equity` are None for a failed run, which has no files, and where `problem` says why
-    the files cannot be read.
+    the files cannot be read. `stale` is what the run rests on and has changed since.
     """
 
     run: BacktestRun
     artifacts: tuple[Artifact, ...]
     fills: tuple[Fill, ...] | None = None
     equity: EquityCurve | None = None
+    warnings: tuple[str, ...] = ()
     problem: str | None = None
+    stale: tuple[Pin, ...] = ()

@@ -1,10 +1,10 @@
-"""Finding the columns of bars in a file: which is which, under the names that people use."""
+"""Taking the columns of bars out of a file, as they are written."""
 
 import csv
 import gzip
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,29 +13,10 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from ntrader.errors import InvalidDataError, NotFoundError
+from ntrader.engine.bar_layouts import Layout, find_layout
+from ntrader.engine.bar_roles import EXPECTED, find_roles, parse_columns
+from ntrader.errors import InvalidDataError, NotFoundError, UsageError
 
-PRICES = ("open", "high", "low", "close")
-
-# Names in lower case without spaces, underscores and brackets; the first that a file has is taken.
-_NAMES = {
-    "time": (
-        *("timestamp", "datetime", "opentime", "ts", "date", "time", "gmttime", "utctime"),
-        *("dateutc", "timeutc", "localtime", "epoch", "unix", "unixtime", "unixtimestamp"),
-        *("tsevent", "starttime", "t", "index", "indexlevel0", "unnamed:0", ""),
-    ),
-    "open": ("open", "o", "openprice", "priceopen"),
-    "high": ("high", "h", "highprice", "pricehigh"),
-    "low": ("low", "l", "lowprice", "pricelow"),
-    "close": ("close", "c", "closeprice", "priceclose", "last"),
-    "volume": ("volume", "vol", "v", "basevolume", "tickvolume", "tickvol"),
-}
-_DELIMITERS = ",;\t|"
-_EXPECTED = (
-    "It needs a header line that names date (or time, timestamp, ...), open, high, low, close and "
-    "volume."
-)
-_LONGEST_HEADER = 10_000
 _TIME_OF_DAY = r"^\s*(\d{1,2}:\d{2}|\d{4}(\d{2})?\s*$)"
 
 
@@ -43,22 +24,28 @@ _TIME_OF_DAY = r"^\s*(\d{1,2}:\d{2}|\d{4}(\d{2})?\s*$)"
 class Table:
     """The columns of bars in one file, as they are written, by role: `time`, `open`, ... `volume`.
 
-    `volume` may be missing. `place` says where in the file a row (counted from 0) is.
+    `volume` may be missing, `tick volume` is there only beside another. `place` says where in the
+    file a row (counted from 0) is; `above` counts the lines above the first bar of a text file.
     """
 
     name: str
     columns: dict[str, pa.Array]
     place: Callable[[int], str]
+    above: int | None = None
     warnings: tuple[str, ...] = ()
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, columns: str | None = None) -> Table:
     """Read the columns of bars from a CSV file (plain or gzip) or a Parquet file.
+
+    `columns` names the columns of a CSV file in order, separated by commas; `-` passes one over.
 
     Raises:
         NotFoundError: there is no such file.
         InvalidDataError: it is neither, or columns are missing.
+        UsageError: `columns` do not fit.
     """
+    given = None if columns is None else parse_columns(columns)
     if path.is_dir():
         raise InvalidDataError(f"{path} is a directory.", hint="Name one CSV or Parquet file.")
     try:
@@ -68,8 +55,12 @@ def read_table(path: Path) -> Table:
     except OSError as error:
         raise InvalidDataError(f"{path} cannot be read: {error.strerror}.") from error
     if data[:4] == b"PAR1":
+        if given is not None:
+            raise UsageError(
+                "--columns is for CSV files.", hint="Name the columns in the Parquet file itself."
+            )
         return _read_parquet(path.name, data)
-    return _read_csv(path.name, _plain_text(path.name, data))
+    return _read_csv(path.name, _plain_text(path.name, data), given)
 
 
 def _plain_text(name: str, data: bytes) -> bytes:
@@ -87,7 +78,7 @@ def _plain_text(name: str, data: bytes) -> bytes:
     if "\0" in text:
         raise _not_text(name)
     if not text.strip():
-        raise InvalidDataError(f"{name} is empty.", hint=_EXPECTED)
+        raise InvalidDataError(f"{name} is empty.", hint=EXPECTED)
     return text.encode()
 
 
@@ -97,48 +88,61 @@ def _not_text(name: str) -> InvalidDataError:
     )
 
 
-def _read_csv(name: str, data: bytes) -> Table:
-    data_from_header = data.lstrip(b"\r\n")
-    header = data_from_header[: _LONGEST_HEADER + 1].splitlines()[0].decode(errors="replace")
-    if len(header) > _LONGEST_HEADER:
-        raise InvalidDataError(f"{name} has no header line.", hint=_EXPECTED)
-    delimiter = max(_DELIMITERS, key=header.count)
-    names = next(csv.reader([header], delimiter=delimiter))
-    roles = _find_roles(name, names)
+def _read_csv(name: str, data: bytes, given: tuple[str, ...] | None) -> Table:
+    layout = find_layout(name, data, given)
+    roles = find_roles(name, layout.names, layout.first)
+    bars = data[layout.start :]
+    if not bars.strip():
+        raise _no_bars(name)
     # Columns go by number: names may be empty or occur twice.
-    numbered = [str(number) for number in range(len(names))]
+    numbered = [str(number) for number in range(len(layout.names))]
     wanted = [numbered[number] for number in roles.values()]
     try:
         table = pa.csv.read_csv(
-            pa.BufferReader(data_from_header),
-            read_options=pa.csv.ReadOptions(column_names=numbered, skip_rows=1),
-            parse_options=pa.csv.ParseOptions(delimiter=delimiter),
+            pa.BufferReader(bars),
+            read_options=pa.csv.ReadOptions(column_names=numbered),
+            parse_options=pa.csv.ParseOptions(delimiter=layout.delimiter),
             convert_options=pa.csv.ConvertOptions(
                 include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string())
             ),
         )
     except pa.ArrowInvalid as error:
-        raise _ragged(name, data, delimiter, len(names)) from error
+        raise _ragged(name, data, layout) from error
     columns = {role: table[numbered[number]] for role, number in roles.items()}
-    return _table(name, columns, lambda row: f"line {_line_numbers(data)[row + 1]}")
+    return replace(
+        _table(name, columns, lambda row: f"line {_line_numbers(data)[layout.lines + row]}"),
+        above=_lines_above(data, layout),
+        warnings=layout.warnings,
+    )
 
 
 def _line_numbers(data: bytes) -> list[int]:
-    """Return the numbers of the lines that are not blank, the header's first."""
+    """Return the numbers of the lines that are not blank."""
     return [number for number, line in enumerate(data.splitlines(), 1) if line]
 
 
-def _ragged(name: str, data: bytes, delimiter: str, columns: int) -> InvalidDataError:
-    """Return the error for lines that have not as many columns as the header."""
+def _lines_above(data: bytes, layout: Layout) -> int:
+    return len(data[: layout.start].splitlines())
+
+
+def _no_bars(name: str) -> InvalidDataError:
+    return InvalidDataError(f"{name} has a header and no bars.")
+
+
+def _ragged(name: str, data: bytes, layout: Layout) -> InvalidDataError:
+    """Return the error for lines that have not as many columns as the first."""
+    columns = len(layout.names)
     faults = []
-    for number, line in enumerate(data.splitlines(), 1):
-        found = len(next(csv.reader([line.decode()], delimiter=delimiter), ()))
+    above = _lines_above(data, layout)
+    for number, line in enumerate(data.splitlines()[above:], above + 1):
+        found = len(next(csv.reader([line.decode()], delimiter=layout.delimiter), ()))
         if found not in (0, columns):
             faults.append(f"line {number} has {found}")
     told = "; ".join(faults[:5]) + ("; and more" if len(faults) > 5 else "")
+    first = "header" if layout.lines else "first line"
     return InvalidDataError(
-        f"{name}: the header has {columns} columns, but {told or 'other lines have not'}.",
-        hint="Every line needs as many columns as the header. Nothing was stored.",
+        f"{name}: the {first} has {columns} columns, but {told or 'other lines have not'}.",
+        hint=f"Every line needs as many columns as the {first}. Nothing was stored.",
     )
 
 
@@ -146,7 +150,7 @@ def _read_parquet(name: str, data: bytes) -> Table:
     try:
         with pq.ParquetFile(pa.BufferReader(data)) as file:
             names = file.schema_arrow.names
-            roles = _find_roles(name, names)
+            roles = find_roles(name, names)
             table = file.read(columns=[names[number] for number in roles.values()])
     except (pa.ArrowException, OSError) as error:
         raise InvalidDataError(f"{name} is a damaged Parquet file.") from error
@@ -157,7 +161,7 @@ def _read_parquet(name: str, data: bytes) -> Table:
 def _table(name: str, columns: dict[str, Any], place: Callable[[int], str]) -> Table:
     arrays = {role: _whole(column) for role, column in columns.items()}
     if len(arrays["time"]) == 0:
-        raise InvalidDataError(f"{name} has a header and no bars.")
+        raise _no_bars(name)
     for role, array in arrays.items():
         if not _is_readable(array.type):
             raise InvalidDataError(f"{name}: the column for {role} holds {array.type} values.")
@@ -194,42 +198,3 @@ def _joined(day: pa.Array, time: pa.Array) -> pa.Array:
     if not pc.all(pc.match_substring_regex(texts[1], _TIME_OF_DAY)).as_py():
         return day
     return pc.binary_join_element_wise(*texts, " ")
-
-
-def _find_roles(name: str, names: Iterable[str]) -> dict[str, int]:
-    """Return the number of the column for each role; `day` where date and time are apart."""
-    plain = [_plain(column) for column in names]
-    roles = {}
-    for role, synonyms in _NAMES.items():
-        found = next((synonym for synonym in synonyms if synonym in plain), None)
-        if found is None:
-            continue
-        if plain.count(found) > 1:
-            raise InvalidDataError(f"{name} has several columns named {found!r}.")
-        roles[role] = plain.index(found)
-    if "volume" not in roles:
-        roles |= _volume_of_something(name, plain)
-    if "date" in plain and "time" in plain and plain[roles["time"]] == "date":
-        roles |= {"day": plain.index("date"), "time": plain.index("time")}
-    missing = [role for role in ("time", *PRICES) if role not in roles]
-    if missing:
-        shown = ", ".join(repr(column) for column in names)
-        raise InvalidDataError(
-            f"{name} has no column for {', '.join(missing)}; its first line is {shown[:200]}.",
-            hint=_EXPECTED,
-        )
-    return roles
-
-
-def _volume_of_something(name: str, plain: list[str]) -> dict[str, int]:
-    """Return the column that is named like `Volume BTC`, if there is one."""
-    found = [number for number, column in enumerate(plain) if column.startswith("volume")]
-    if len(found) > 1:
-        raise InvalidDataError(
-            f"{name} has several columns of volume.", hint="Name the one that is meant `volume`."
-        )
-    return {"volume": found[0]} if found else {}
-
-
-def _plain(column: str) -> str:
-    return "".join(c for c in column.strip().strip("<>").lower() if c not in " _")

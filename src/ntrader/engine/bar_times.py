@@ -23,6 +23,7 @@ _EPOCH_NUMBER = r"^\d{9,19}(\.0*)?$"
 _ISO = r"^\d{4}-\d{2}-\d{2}($|[T ]\d{2}:)"
 _YEAR_FIRST = r"^\d{4}([-./]\d{1,2}[-./]\d{1,2}|\d{4})($|[T ])"
 _YEAR_LAST = r"^\d{1,2}[-./]\d{1,2}[-./]\d{4}($|[T ])"
+_DOTTED = r"^\d{1,2}\.\d{1,2}\."
 _OFFSET = r" ?(Z|[+-]\d{2}(:?\d{2})?)$"
 _ZONED = r":\d{2}(\.\d+)?" + _OFFSET
 
@@ -75,13 +76,20 @@ def bad_rows(column: pa.Array, parse: Callable[[pa.Array], object], limit: int) 
 
 
 def parse_times(
-    column: pa.Array, timeframe: Timeframe, zone: tzinfo | None, *, limit: int
+    column: pa.Array,
+    timeframe: Timeframe,
+    zone: tzinfo | None,
+    *,
+    day_first: bool | None = None,
+    limit: int,
 ) -> Integers:
     """Return a column of strings, timestamps, dates or numbers, without nulls, as nanoseconds.
 
     For bars shorter than a day these are instants (UTC); times without an offset are taken in
     `zone`, by default UTC. For bars of a day or a week, whose label is a date, they are what the
     clock shows: in `zone` if the column holds instants and `zone` is given, else as it is written.
+    `day_first` says whether dates that end with the year begin with the day or with the month; None
+    leaves it to the dates: with dots the day is first, else some line has to tell.
 
     Raises:
         FaultyTimesError: with at most `limit` faults.
@@ -92,7 +100,7 @@ def parse_times(
     elif pa.types.is_date(column.type):
         times, of = _from_timestamps(column.cast(pa.timestamp("s")), limit)
     else:
-        times, of = _from_text(_as_text(column), by_date and zone is None, limit)
+        times, of = _from_text(_as_text(column), by_date and zone is None, day_first, limit)
     if by_date:
         return times if of is None else _to_local(times, zone or of)
     return times if of is not None else _to_utc(times, zone or UTC, limit)
@@ -123,11 +131,13 @@ def _from_timestamps(column: pa.Array, limit: int) -> tuple[Integers, tzinfo | N
     return np.array(column.cast(kind).cast(pa.int64())), zone
 
 
-def _from_text(text: pa.Array, as_written: bool, limit: int) -> tuple[Integers, tzinfo | None]:
+def _from_text(
+    text: pa.Array, as_written: bool, day_first: bool | None, limit: int
+) -> tuple[Integers, tzinfo | None]:
     """Return nanoseconds, and UTC if they are instants; `as_written` drops offsets instead."""
     if _matches(text, _EPOCH_NUMBER).all():
         return _from_epoch(text, limit), UTC
-    text = _normalised(text, limit)
+    text = _normalised(text, day_first, limit)
     zoned = _matches(text, _ZONED)
     if zoned.any() and not zoned.all():
         odd = np.flatnonzero(zoned != zoned[0])[:limit].tolist()
@@ -167,7 +177,7 @@ def _unreadable(text: pa.Array, row: int) -> Fault:
     return Fault(row, f"time {value!r} cannot be read" if value else "time is empty")
 
 
-def _normalised(text: pa.Array, limit: int) -> pa.Array:
+def _normalised(text: pa.Array, day_first: bool | None, limit: int) -> pa.Array:
     """Return the times in ISO 8601."""
     text = pc.replace_substring_regex(text, r" ?(z|UTC|GMT|utc)$", "Z")
     year_first, year_last = _matches(text, _YEAR_FIRST), _matches(text, _YEAR_LAST)
@@ -177,7 +187,7 @@ def _normalised(text: pa.Array, limit: int) -> pa.Array:
         raise FaultyTimesError([_unreadable(text, row) for row in rows], _FORMATS)
     if _matches(text, _ISO).all():
         return text
-    text = _year_first(text) if year_last[0] else text
+    text = _year_first(text, day_first, limit) if year_last[0] else text
     for pattern, replacement in (
         (r"^(\d{4})(\d{2})(\d{2})", r"\1-\2-\3"),
         (r"^(\d{4})[-./](\d)([-./])", r"\1-0\2\3"),
@@ -198,16 +208,37 @@ _FORMATS = (
 )
 
 
-def _year_first(text: pa.Array) -> pa.Array:
+def _year_first(text: pa.Array, day_first: bool | None, limit: int) -> pa.Array:
     """Turn day, month, year (or month, day, year) around if the order is beyond doubt."""
     parts = pc.extract_regex(text, r"^(?P<a>\d{1,2})[-./](?P<b>\d{1,2})[-./]")
     first, second = (np.array(pc.struct_field(parts, [i]).cast(pa.int64())) for i in (0, 1))
-    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
-    if day_first == month_first:
-        told = "day and month change places" if day_first else "day or month first cannot be told"
-        raise FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _FORMATS)
+    if day_first is None:
+        dotted = bool(_matches(text, _DOTTED).all())
+        day_first = dotted or _is_day_first(text, first, second)
+    months = second if day_first else first
+    rows = np.flatnonzero(months > 12)[:limit].tolist()
+    if rows:
+        raise FaultyTimesError(
+            [Fault(row, f"time {text[row].as_py()!r} has no month {months[row]}") for row in rows],
+            _SAY_WHICH,
+        )
     order = r"\3-\2-\1" if day_first else r"\3-\1-\2"
     return pc.replace_substring_regex(text, r"^(\d{1,2})[-./](\d{1,2})[-./](\d{4})", order)
+
+
+def _is_day_first(text: pa.Array, first: Integers, second: Integers) -> bool:
+    """Say whether the day is first, as the days beyond the 12th tell."""
+    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
+    if day_first and month_first:
+        told = "day and month change places"
+        raise FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _FORMATS)
+    if day_first == month_first:
+        told = "day or month first cannot be told"
+        raise FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _SAY_WHICH)
+    return day_first
+
+
+_SAY_WHICH = "Say which one is first with --dayfirst or --monthfirst."
 
 
 def _to_local(instants: Integers, zone: tzinfo) -> Integers:

@@ -69,6 +69,11 @@ class Ledger:
                 raise RunRefusedError(f"The strategy sold short: {_CASH_ONLY}.")
             self.refusals.append(event.reason)
 
+    def can_pay(self, quantity: Decimal, price: Decimal) -> bool:
+        """Say whether the cash pays for `quantity` units at `price`, the fee included."""
+        with localcontext(EXACT):
+            return quantity * price * (1 + self._fee) <= self.cash
+
     def fee_of(self, fill: OrderFilled) -> Decimal:
         """Return the exact fee of a fill, a fraction of the traded value."""
         with localcontext(EXACT):

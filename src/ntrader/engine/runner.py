@@ -42,8 +42,9 @@ from ntrader.engine.catalog import to_engine_bars
 from ntrader.engine.instruments import to_nautilus
 from ntrader.engine.ledger import Ledger, RunRefusedError
 from ntrader.engine.metrics import compute_metrics
-from ntrader.engine.simulation import build_engine
+from ntrader.engine.simulation import build_market
 from ntrader.engine.traders import LongFlatTrader, MarketSetup
+from ntrader.errors import TerminatedError
 
 if TYPE_CHECKING:
     from nautilus_trader.backtest.engine import BacktestEngine
@@ -99,6 +100,8 @@ def run(
         return failure(f"Interrupted {so_far()}.")
     except RunRefusedError as error:
         return failure(f"Stopped {so_far()}. {error}")
+    except TerminatedError:
+        return failure(f"Terminated {so_far()}.")
     except SystemExit as error:
         return failure(
             f"The strategy called exit({error.code}) {so_far()}.", traceback.format_exc()
@@ -128,7 +131,8 @@ class _Simulation:
         """Run to the end of the bars and return what the user should know."""
         config = self._config
         instrument = to_nautilus(config.instrument.to_instrument(), fee=config.fee)
-        engine = build_engine(config, instrument)
+        market = build_market(config, instrument, orders_are_held=self._strategy.holds_its_orders)
+        engine = market.engine
         try:
             engine.kernel.msgbus.subscribe("events.order.*", self.ledger.record)
             trader = self._strategy.trader(
@@ -138,6 +142,7 @@ class _Simulation:
                     bar_type=BarType.from_str(config.bar_type),
                     ledger=self.ledger,
                     equity_fraction=config.equity_fraction,
+                    market=market,
                 ),
             )
             engine.add_strategy(trader)
@@ -148,7 +153,7 @@ class _Simulation:
                 *_refusal_notices(self.ledger.refusals),
                 *_last_notices(len(self.ledger.fills) - filled),
                 *_trader_notices(trader),
-                *_open_notices(engine),
+                *_open_notices(engine, trader),
             ]
         finally:
             self.bars_done = engine.iteration
@@ -238,13 +243,21 @@ def _refusal_notices(refusals: list[str]) -> list[str]:
 
 
 def _trader_notices(trader: Strategy) -> list[str]:
-    if not isinstance(trader, LongFlatTrader) or not trader.too_small_entries:
+    if not isinstance(trader, LongFlatTrader):
         return []
-    entries = trader.too_small_entries
-    return [
-        f"{'1 entry' if entries == 1 else f'{entries:,} entries'} came to nothing: "
-        "the equity does not pay for one unit."
-    ]
+    reasons = (
+        (trader.too_small_entries, "the equity does not pay for one unit"),
+        (
+            trader.unpaid_entries,
+            "at the price of the fill they cost more than the cash; a lower equity fraction leaves "
+            "room for gaps and fees",
+        ),
+    )
+    return [f"{_entries(count)} came to nothing: {reason}." for count, reason in reasons if count]
+
+
+def _entries(count: int) -> str:
+    return "1 entry" if count == 1 else f"{count:,} entries"
 
 
 def _last_notices(fills: int) -> list[str]:
@@ -253,9 +266,11 @@ def _last_notices(fills: int) -> list[str]:
     return [f"{_orders(fills)} filled at the last close, sent when the strategy was stopped."]
 
 
-def _open_notices(engine: BacktestEngine) -> list[str]:
+def _open_notices(engine: BacktestEngine, trader: Strategy) -> list[str]:
     # An order whose cancellation is in flight is both.
     count = len(engine.cache.client_order_ids_open() | engine.cache.client_order_ids_inflight())
+    if isinstance(trader, LongFlatTrader) and trader.holds_an_order:
+        count += 1
     return [f"{_orders(count)} still open when the data ended."] if count else []
 
 

@@ -8,6 +8,7 @@ processed, the open of the bar after it. Orders of other types keep the engine's
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +29,11 @@ from ntrader.domain.snapshot import FillMode, RunConfig
 from ntrader.engine.ledger import RunRefusedError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from nautilus_trader.common.component import Logger
     from nautilus_trader.core.data import Data
+    from nautilus_trader.model.data import Bar
     from nautilus_trader.model.events import OrderEvent
     from nautilus_trader.model.instruments import Instrument
     from nautilus_trader.model.orders import Order
@@ -59,14 +63,17 @@ class BarFillModel(FillModel):
             return None
         buying = order.side == OrderSide.BUY
         price = self.opening or (best_ask if buying else best_bid)
-        if self._slippage and order.order_type == OrderType.MARKET:
-            price = self._slipped(price, buying=buying)
+        if order.order_type == OrderType.MARKET:
+            price = self.slipped(price, buying=buying)
         book = OrderBook(instrument.id, BookType.L2_MBP)
         side = OrderSide.SELL if buying else OrderSide.BUY
         book.add(BookOrder(side, price, order.leaves_qty, 1), 0, 0)
         return book
 
-    def _slipped(self, price: Price, *, buying: bool) -> Price:
+    def slipped(self, price: Price, *, buying: bool) -> Price:
+        """Return what a market order gets where the market is at `price`."""
+        if not self._slippage:
+            return price
         factor = 1 + self._slippage if buying else 1 - self._slippage
         tick = Decimal(1).scaleb(-price.precision)
         exact = price.as_decimal() * factor
@@ -75,10 +82,16 @@ class BarFillModel(FillModel):
 
 
 class OpeningAuction(SimulationModule):
-    """Fills the orders that were decided on the bar before, at this bar's open."""
+    """Fills the orders that were decided on the bar before, at this bar's open.
+
+    Attributes:
+        before_fills: Called once with the next bar, for a trader that holds an order back until
+            then; it sets this anew for each order, so that a bar without one costs nothing.
+    """
 
     def __init__(self, fill_model: BarFillModel) -> None:
         super().__init__(SimulationModuleConfig())
+        self.before_fills: Callable[[Bar], None] | None = None
         self._fill_model = fill_model
         self._waiting = False
 
@@ -88,6 +101,9 @@ class OpeningAuction(SimulationModule):
 
     def pre_process(self, data: Data) -> None:
         """Release the orders in flight before the engine sees the bar."""
+        if self.before_fills is not None:
+            send, self.before_fills = self.before_fills, None
+            send(data)
         if self._waiting:
             self._fill_model.opening = data.open
             self.exchange.process(data.ts_init)
@@ -105,10 +121,21 @@ class OpeningAuction(SimulationModule):
         """Keep nothing between runs."""
 
 
-def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
-    """Return an engine with the run's venue, account, costs and instrument, and no data yet.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Market:
+    """The simulated market of a run; `auction` is None where orders fill at the close."""
 
-    The global generators of `random` and `numpy.random` start from the run's seed.
+    engine: BacktestEngine
+    fill_model: BarFillModel
+    auction: OpeningAuction | None
+
+
+def build_market(config: RunConfig, instrument: Instrument, *, orders_are_held: bool) -> Market:
+    """Return a market with the run's venue, account, costs and instrument, and no data yet.
+
+    `orders_are_held` says that the trader itself keeps its orders back until the next open; else a
+    nanosecond of latency does. The global generators of `random` and `numpy.random` start from the
+    run's seed.
 
     Raises:
         RunRefusedError: there is more capital than the engine can count.
@@ -130,13 +157,12 @@ def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
     setattr(engine.portfolio.analyzer, "record_trade", _ignore)  # noqa: B010
     fill_model = BarFillModel(config.slippage, config.seed)
     np.random.seed(config.seed)
-    auctions: list[OpeningAuction] = []
+    auction: OpeningAuction | None = None
     latency: LatencyModel | None = None
     if config.fill is FillMode.NEXT_OPEN:
         auction = OpeningAuction(fill_model)
         engine.kernel.msgbus.subscribe("events.order.*", auction.on_order_event)
-        auctions.append(auction)
-        latency = LatencyModel(base_latency_nanos=1)
+        latency = None if orders_are_held else LatencyModel(base_latency_nanos=1)
     # Registered for the whole process; a second run at the venue would be refused.
     AccountFactory.deregister_cash_borrowing(config.instrument.venue)
     engine.add_venue(
@@ -149,10 +175,10 @@ def build_engine(config: RunConfig, instrument: Instrument) -> BacktestEngine:
         allow_cash_borrowing=True,
         fill_model=fill_model,
         latency_model=latency,
-        modules=auctions,
+        modules=[] if auction is None else [auction],
     )
     engine.add_instrument(instrument)
-    return engine
+    return Market(engine=engine, fill_model=fill_model, auction=auction)
 
 
 def _ignore(*_args: Any, **_kwargs: Any) -> None:

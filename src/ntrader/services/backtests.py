@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.results import BacktestMetadata, EnhancedBacktestResult
-from ntrader.domain.runs import BacktestRun, RunDetails
+from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
 from ntrader.domain.snapshot import ConfigSnapshot, InstrumentConfig, RunConfig, StrategyConfig
 from ntrader.errors import NtraderError, UsageError
 from ntrader.services.datasets import dataset_for_run
 from ntrader.services.environment import ENGINE, engine_version, environment
+from ntrader.services.history import read_run
 from ntrader.services.persistence import save_outcome
 from ntrader.services.requests import COMMAND_LINE, RunRequest
 from ntrader.services.workspace import Workspace
@@ -34,14 +36,28 @@ class RunReport:
     """What running a backtest gave.
 
     `duplicates` are earlier runs of the same question, newest first. `save_error` says why the run
-    is not saved although it should be.
+    is not saved although it should be. `reused` marks an earlier run that is shown in place of a
+    new one.
     """
 
     details: RunDetails
-    warnings: tuple[str, ...]
-    duplicates: tuple[UUID, ...]
+    duplicates: tuple[BacktestRun, ...]
     saved: bool
     save_error: NtraderError | None = None
+    reused: bool = False
+
+    @property
+    def contradictions(self) -> tuple[BacktestRun, ...]:
+        """The duplicates that gave another answer: one question has one answer, so that is a fault.
+
+        Failed runs gave none.
+        """
+        digest = self.details.run.result_digest
+        return tuple(
+            run
+            for run in self.duplicates
+            if digest is not None and run.result_digest not in (None, digest)
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,9 +76,14 @@ async def run_backtest(
     *,
     config_path: Path | None = None,
     save: bool = True,
+    reuse: bool = False,
+    annotations: Annotations = NOTHING_SAID,
     progress: Progress | None = None,
 ) -> RunReport:
-    """Run a backtest and save it, a failed one too.
+    """Run a backtest and save it, a failed one too, with what is said of it.
+
+    With `reuse`, an earlier successful run of the same question is returned instead of a new one,
+    if the data still are what they were.
 
     Raises:
         InvalidConfigError: a parameter or value is not valid.
@@ -71,17 +92,65 @@ async def run_backtest(
         DatabaseUnavailableError: the database cannot be reached; nothing was run.
     """
     plan = await prepare(workspace, request, config_path=config_path)
+    if reuse:
+        earlier = await _earlier_answer(workspace, plan, annotations)
+        if earlier is not None:
+            return earlier
+    return await execute(workspace, plan, save=save, annotations=annotations, progress=progress)
+
+
+async def _earlier_answer(
+    workspace: Workspace, plan: Plan, annotations: Annotations
+) -> RunReport | None:
+    """Return the newest successful run of the same question, if its data verify."""
+    store = await workspace.store()
+    runs = await store.runs.same_question(_fingerprint(plan), limit=DUPLICATES_SHOWN)
+    answers = [run for run in runs if run.status is RunStatus.SUCCESS]
+    content_hash = plan.dataset.content_hash
+    if not answers or workspace.catalog.verify(content_hash) != content_hash:
+        return None
+    newest = answers[0]
+    await store.annotations.add(newest.run_id, annotations)
+    return RunReport(
+        details=await read_run(workspace, str(newest.run_id)),
+        duplicates=tuple(run for run in runs if run is not newest),
+        saved=True,
+        reused=True,
+    )
+
+
+async def execute(
+    workspace: Workspace,
+    plan: Plan,
+    *,
+    save: bool = True,
+    progress: Progress | None = None,
+    reproduced_from: UUID | None = None,
+    annotations: Annotations = NOTHING_SAID,
+) -> RunReport:
+    """Run a plan and save what came out, linked to the run that it reproduces.
+
+    Raises:
+        DatabaseUnavailableError: the database cannot be reached; nothing was run.
+    """
+    from ntrader.engine.runner import run
+
     metadata = _metadata(plan)
     store = await workspace.store()
     duplicates = await store.runs.same_question(metadata.fingerprint, limit=DUPLICATES_SHOWN)
-
-    from ntrader.engine.runner import run
-
     outcome = run(plan.snapshot.config, plan.strategy, plan.bars, metadata, progress=progress)
     failure: NtraderError | None = None
     if save:
         try:
-            await save_outcome(workspace, outcome, plan.dataset, plan.strategy.spec)
+            await save_outcome(
+                workspace,
+                outcome,
+                plan.dataset,
+                plan.strategy.spec,
+                reproduced_from=reproduced_from,
+                source=plan.strategy.source.code,
+                annotations=annotations,
+            )
         except NtraderError as error:
             # The user still gets the result; the caller tells that it is not saved.
             failure = error
@@ -89,13 +158,18 @@ async def run_backtest(
     result = outcome if isinstance(outcome, EnhancedBacktestResult) else None
     return RunReport(
         details=RunDetails(
-            run=BacktestRun.from_outcome(outcome, plan.dataset),
+            run=BacktestRun.from_outcome(
+                outcome,
+                plan.dataset,
+                reproduced_from=reproduced_from,
+                annotations=annotations,
+            ),
             artifacts=await store.runs.artifacts(metadata.run_id) if saved else (),
             fills=None if result is None else result.fills,
             equity=None if result is None else result.equity,
+            warnings=() if result is None else result.warnings,
         ),
-        warnings=() if result is None else result.warnings,
-        duplicates=tuple(run.run_id for run in duplicates),
+        duplicates=duplicates,
         saved=saved,
         save_error=failure,
     )
@@ -152,11 +226,15 @@ async def prepare(
     return Plan(strategy=strategy, dataset=dataset, bars=bars, snapshot=snapshot)
 
 
+def _fingerprint(plan: Plan) -> str:
+    return plan.snapshot.fingerprint(engine=ENGINE, engine_version=engine_version())
+
+
 def _metadata(plan: Plan) -> BacktestMetadata:
     return BacktestMetadata(
         run_id=uuid4(),
         snapshot=plan.snapshot,
-        fingerprint=plan.snapshot.fingerprint(engine=ENGINE, engine_version=engine_version()),
+        fingerprint=_fingerprint(plan),
         started_at=datetime.now(UTC),
-        environment=environment(),
+        environment=environment(plan.strategy.source),
     )

@@ -68,6 +68,7 @@ async def database_status(workspace: Workspace) -> DatabaseStatus:
     Raises:
         DatabaseUnavailableError: a server of the user's own cannot be reached.
     """
+    from ntrader.storage.database import Database
     from ntrader.storage.migrations import HEAD, schema_version
     from ntrader.storage.urls import DatabaseUrl
 
@@ -83,7 +84,9 @@ async def database_status(workspace: Workspace) -> DatabaseStatus:
     server = workspace.server.status()
     schema = None
     if server.running:
-        schema = (await schema_version(workspace.database())).current
+        # Not as a user of the server: the last user stops it when it leaves.
+        async with Database.open(workspace.server.address.dsn) as database:
+            schema = (await schema_version(database)).current
     return DatabaseStatus(
         url=workspace.server.address.dsn,
         running=server.running,

@@ -39,6 +39,8 @@ class ImportRequest:
     price_precision: int | None = None
     size_precision: int | None = None
     timezone: str | None = None
+    columns: str | None = None
+    day_first: bool | None = None
     source: str | None = None
 
 
@@ -80,12 +82,15 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
     Raises:
         NotFoundError: there is no such file.
         InvalidDataError: the file is not clean market data; nothing is stored.
-        UsageError: symbol, venue, currency or precision is not valid.
+        UsageError: name, symbol, venue, currency, precision or columns are not valid.
     """
     from ntrader.engine.bar_files import read_bars
     from ntrader.engine.bars import instant
     from ntrader.engine.instruments import parse_instrument
 
+    name = None if request.name is None else request.name.strip()
+    if name == "":
+        raise UsageError("A dataset's name is not empty.", hint="Leave --name out, or give one.")
     read = read_bars(
         request.path,
         timeframe=request.timeframe,
@@ -93,6 +98,8 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         price_precision=request.price_precision,
         size_precision=request.size_precision,
         timezone=request.timezone,
+        columns=request.columns,
+        day_first=request.day_first,
     )
     instrument = parse_instrument(
         request.symbol,
@@ -106,7 +113,7 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
     content_hash = workspace.catalog.write(read.bars, instrument, request.timeframe)
     dataset = Dataset(
         id=uuid4(),
-        name=request.name or f"{instrument.symbol}-{request.timeframe}",
+        name=name or f"{instrument.symbol}-{request.timeframe}",
         description=request.description,
         content_hash=content_hash,
         instrument=instrument,
@@ -118,7 +125,10 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         created_at=datetime.now(UTC),
     )
     stored = await store.datasets.add(dataset)
-    return Imported(dataset=stored, is_new=stored.id == dataset.id, warnings=read.warnings)
+    warnings = read.warnings
+    if name not in (None, stored.name):
+        warnings += (f"The dataset keeps the name {stored.name}.",)
+    return Imported(dataset=stored, is_new=stored.id == dataset.id, warnings=warnings)
 
 
 async def list_datasets(workspace: Workspace) -> Sequence[Dataset]:
@@ -226,7 +236,7 @@ def _only_one(matching: Sequence[Dataset], symbol: str) -> Dataset:
         )
         raise UsageError(
             f"{symbol} has more than one dataset: {choices}.",
-            hint="Choose with --timeframe or with --dataset NAME.",
+            hint=f"Choose one by its hash, such as --dataset {matching[0].content_hash[:8]}.",
         )
     return next(iter(kinds.values()))
 
@@ -234,6 +244,11 @@ def _only_one(matching: Sequence[Dataset], symbol: str) -> Dataset:
 async def _sample(workspace: Workspace, symbol: str, timeframe: str | None) -> Dataset:
     if symbol not in _SAMPLE_VENUES or timeframe not in (None, "1d"):
         wanted = symbol if timeframe is None else f"{symbol} with {timeframe} bars"
+        meant = await _in_other_case(workspace, symbol)
+        if meant:
+            raise NotFoundError(
+                f"There are no data of {wanted}.", hint=f"Did you mean {' or '.join(meant)}?"
+            )
         raise NotFoundError(
             f"There are no data of {wanted}.",
             hint=f"Import them with `ntrader data import FILE --symbol {symbol} ...`, "
@@ -258,6 +273,16 @@ async def _sample(workspace: Workspace, symbol: str, timeframe: str | None) -> D
             ),
         )
     return imported.dataset
+
+
+async def _in_other_case(workspace: Workspace, symbol: str) -> list[str]:
+    """Return the symbols that there are data of and that differ in case alone."""
+    known = {dataset.instrument.symbol for dataset in await list_datasets(workspace)}
+    return sorted(
+        each
+        for each in known | _SAMPLE_VENUES.keys()
+        if each != symbol and each.lower() == symbol.lower()
+    )
 
 
 def _is_here(workspace: Workspace, dataset: Dataset) -> bool:

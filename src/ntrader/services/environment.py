@@ -3,7 +3,12 @@
 import platform
 import socket
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from ntrader.services.checkout import checkout_state
+
+if TYPE_CHECKING:
+    from ntrader.engine.strategies.definition import Source
 
 ENGINE = "nautilus_trader"
 
@@ -15,9 +20,14 @@ def engine_version() -> str:
     return version(ENGINE)
 
 
-def environment() -> dict[str, Any]:
-    """Return versions, platform and host of this process."""
-    return {
+def environment(source: "Source | None" = None) -> dict[str, Any]:
+    """Return versions, platform and host of this process, and the state of a strategy's code.
+
+    For a strategy from a file: `strategy_files`, the sha256 of the file and of the user's modules
+    that it imports, by path; and where the file lies in a git repository `git`, its commit and the
+    sha256 of the uncommitted changes (see `ntrader.services.checkout`).
+    """
+    recorded: dict[str, Any] = {
         "ntrader": version("ntrader"),
         "engine": {"name": ENGINE, "version": engine_version()},
         "python": platform.python_version(),
@@ -25,3 +35,9 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "host": socket.gethostname(),
     }
+    if source is not None and source.code is not None:
+        recorded["strategy_files"] = source.code.digests
+    state = None if source is None or source.file is None else checkout_state(source.file)
+    if state is not None:
+        recorded["git"] = {"commit": state.commit, "changes": state.changes}
+    return recorded

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
+from ntrader.domain.events import Event, EventType
+from ntrader.domain.queries import Cursor, RunFilter, RunList, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
 from ntrader.domain.strategies import built_in_name
 from ntrader.errors import DamagedError, NotFoundError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
+from ntrader.services.staleness import stale_pins
 
 if TYPE_CHECKING:
     from ntrader.domain.results import Trade
@@ -22,14 +25,15 @@ async def list_runs(
     *,
     limit: int,
     after: Cursor | None = None,
-) -> Page[BacktestRun]:
-    """Return one page of the runs that match.
+) -> RunList:
+    """Return one page of the runs that match, and which of them are stale.
 
     Raises:
         CursorMismatchError: `after` belongs to another filter or order.
     """
     store = await workspace.store()
-    return await store.runs.page(where, order, limit=limit, after=after)
+    page = await store.runs.page(where, order, limit=limit, after=after)
+    return RunList(page, await stale_pins(workspace, page.items))
 
 
 async def find_run(workspace: Workspace, reference: str) -> BacktestRun:
@@ -38,13 +42,20 @@ async def find_run(workspace: Workspace, reference: str) -> BacktestRun:
     return await store.runs.resolve(reference)
 
 
-async def trades_of(workspace: Workspace, reference: str) -> tuple[Trade, ...]:
-    """Return the closed trades of a run; none for a failed one. Errors as for `read_run`."""
+async def trades_of(workspace: Workspace, reference: str) -> tuple[BacktestRun, tuple[Trade, ...]]:
+    """Return a run and its closed trades; none for a failed one. Errors as for `read_run`."""
     store = await workspace.store()
     run = await store.runs.resolve(reference)
     if run.status is RunStatus.FAILED:
-        return ()
-    return read_trades(workspace.artifacts, await store.runs.artifacts(run.run_id))
+        return run, ()
+    return run, read_trades(workspace.artifacts, await store.runs.artifacts(run.run_id))
+
+
+async def events_of_run(workspace: Workspace, reference: str) -> tuple[Event, ...]:
+    """Return what happened in a run's life, in order. Errors as for `read_run`."""
+    store = await workspace.store()
+    run = await store.runs.resolve(reference)
+    return await store.runs.events(run.run_id)
 
 
 async def read_run(workspace: Workspace, reference: str) -> RunDetails:
@@ -57,17 +68,24 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
     store = await workspace.store()
     run = await store.runs.resolve(reference)
     artifacts = await store.runs.artifacts(run.run_id)
+    stale = (await stale_pins(workspace, [run])).get(run.run_id, ())
     if run.status is RunStatus.FAILED:
-        return RunDetails(run=run, artifacts=artifacts)
+        return RunDetails(run=run, artifacts=artifacts, stale=stale)
+    noted = await store.runs.events(run.run_id, of_type=EventType.WARNING)
+    details = RunDetails(
+        run=run,
+        artifacts=artifacts,
+        warnings=tuple(str(event.payload["message"]) for event in noted),
+        stale=stale,
+    )
     try:
-        return RunDetails(
-            run=run,
-            artifacts=artifacts,
+        return replace(
+            details,
             fills=read_fills(workspace.artifacts, artifacts),
             equity=read_equity(workspace.artifacts, artifacts),
         )
     except (NotFoundError, DamagedError) as error:
-        return RunDetails(run=run, artifacts=artifacts, problem=error.message)
+        return replace(details, problem=error.message)
 
 
 def strategy_name(text: str) -> str:

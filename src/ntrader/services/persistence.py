@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
+from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.documents import number
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.identity import instant_text
@@ -14,14 +16,22 @@ from ntrader.services.run_files import write_run_files
 
 if TYPE_CHECKING:
     from ntrader.domain.datasets import Dataset
+    from ntrader.domain.sources import StrategySource
     from ntrader.domain.strategies import StrategySpec
     from ntrader.services.workspace import Workspace
 
 
 async def save_outcome(
-    workspace: Workspace, outcome: Outcome, dataset: Dataset, strategy: StrategySpec
+    workspace: Workspace,
+    outcome: Outcome,
+    dataset: Dataset,
+    strategy: StrategySpec,
+    *,
+    reproduced_from: UUID | None = None,
+    source: StrategySource | None = None,
+    annotations: Annotations = NOTHING_SAID,
 ) -> bool:
-    """Save an outcome as a run: files first, then all rows in one transaction.
+    """Save an outcome as a run: its strategy's source, its files, then all rows in one transaction.
 
     Saving the same outcome again changes nothing. Returns whether the run was new.
 
@@ -31,6 +41,8 @@ async def save_outcome(
     store = await workspace.store()
     run_id = outcome.metadata.run_id
     record = await store.strategies.ensure(strategy)
+    if source is not None:
+        await store.sources.keep(source)
     artifacts = (
         write_run_files(workspace.artifacts, outcome)
         if isinstance(outcome, EnhancedBacktestResult)
@@ -44,6 +56,8 @@ async def save_outcome(
             data_source=dataset.source,
             artifacts=artifacts,
             events=tuple(events_of(outcome)),
+            reproduced_from=reproduced_from,
+            annotations=annotations,
         )
     except DatabaseUnavailableError:
         # The connection broke: the run may be saved all the same, and then needs its files.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     BaseModel,
@@ -14,17 +14,17 @@ from pydantic import (
     PlainSerializer,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from ntrader.domain.faults import faults_text
-from ntrader.domain.identity import decimal_text, instant_text
+from ntrader.domain.identity import decimal_text
 from ntrader.domain.runs import BacktestRun
 from ntrader.domain.snapshot import ConfigSnapshot, FillMode
 from ntrader.domain.timeframes import Timeframe
-from ntrader.errors import InvalidConfigError, NotFoundError, UsageError
+from ntrader.errors import InvalidConfigError, UsageError
 
 COMMAND_LINE = "command line"
-MAX_CONFIG_BYTES = 1_000_000
 
 
 def _instant(value: object, *, whole_day: bool) -> object:
@@ -86,6 +86,12 @@ class RunRequest(BaseModel):
     slippage: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=8), _as_text] = Decimal(0)
     seed: int = Field(default=0, ge=0, lt=2**32)
 
+    @model_validator(mode="after")
+    def _period_runs_forward(self) -> Self:
+        if self.start is not None and self.end is not None and self.start >= self.end:
+            raise ValueError("the end of the period lies before its start")
+        return self
+
     @field_validator("timeframe")
     @classmethod
     def _known_timeframe(cls, value: str | None) -> str | None:
@@ -101,13 +107,18 @@ def build_request(
         NotFoundError: there is no such file.
         InvalidConfigError: the file is not YAML, or a value is not valid.
     """
-    values = {} if config is None else _read_yaml(config)
+    from ntrader.services.run_yaml import read_values
+
+    values = {} if config is None else read_values(config)
     given = values.get("parameters") or {}
     if not isinstance(given, dict):
         raise InvalidConfigError(
             f"`parameters` in {config} is not a mapping.", hint="Write one `name: value` a line."
         )
+    _refuse_nested(given)
     values = {**values, **overrides, "parameters": {**given, **parameters}}
+    if config is not None and "strategy" not in overrides:
+        values["strategy"] = _beside(config, values.get("strategy"))
     if "strategy" not in values:
         raise UsageError(
             "Which strategy?", hint="Say --strategy sma, or give a YAML file that names one."
@@ -121,31 +132,23 @@ def build_request(
         ) from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        if path.stat().st_size > MAX_CONFIG_BYTES:
+def _refuse_nested(parameters: Mapping[str, Any]) -> None:
+    for name, value in parameters.items():
+        if not isinstance(value, int | float | bool | str):
             raise InvalidConfigError(
-                f"{path} is larger than {MAX_CONFIG_BYTES:,} bytes.",
-                hint="A configuration names a strategy, data and numbers; is this the right file?",
+                f"The parameter {name} is no number, truth value or text.",
+                hint="Parameters are flat: one `name: value` a line.",
             )
-        loaded = yaml.safe_load(path.read_bytes())
-    except OSError as error:
-        raise NotFoundError(
-            f"The configuration {path} cannot be read: {error.strerror}.",
-            hint="Give the path of a YAML file.",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0]
-        raise InvalidConfigError(
-            f"{path} is not valid YAML: {first}.", hint="Write `name: value` lines."
-        ) from error
-    if not isinstance(loaded, dict):
-        raise InvalidConfigError(
-            f"{path} does not hold a mapping.", hint="Write `strategy: sma` and more such lines."
-        )
-    return {str(key): value for key, value in loaded.items()}
+
+
+def _beside(config: Path, strategy: Any) -> Any:
+    """Read a strategy's file, if it is one, from where the configuration lies."""
+    if not isinstance(strategy, str):
+        return strategy
+    path, colon, name = strategy.rpartition(":")
+    if not colon or not path.endswith(".py"):
+        return strategy
+    return f"{config.parent / Path(path).expanduser()}:{name}"
 
 
 def snapshot_of(run: BacktestRun) -> ConfigSnapshot:
@@ -161,33 +164,3 @@ def snapshot_of(run: BacktestRun) -> ConfigSnapshot:
             f"The configuration of run {run.run_id} is not one that this ntrader reads.",
             hint="It was saved by another version; `ntrader show RUN --config --json` prints it.",
         ) from error
-
-
-def request_yaml(snapshot: ConfigSnapshot) -> str:
-    """Return a snapshot as YAML that `ntrader run` takes back: the same question, all said."""
-    import yaml
-
-    config = snapshot.config
-    built_in = snapshot.strategy_path.startswith("ntrader.")
-    values = {
-        "strategy": config.strategy.name if built_in else snapshot.strategy_path,
-        "parameters": dict(config.strategy.parameters),
-        "dataset": config.dataset_hash,
-        "symbol": config.instrument.symbol,
-        "timeframe": config.timeframe,
-        "start": instant_text(config.start),
-        # A period ends at a close; its last bar's label lies before it.
-        "end": instant_text(config.end),
-        "capital": _yaml_number(config.initial_capital),
-        "equity_fraction": _yaml_number(config.equity_fraction),
-        "fee": _yaml_number(config.fee),
-        "fill": config.fill.value,
-        "slippage": _yaml_number(config.slippage),
-        "seed": config.seed,
-    }
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-    return text
-
-
-def _yaml_number(value: Decimal) -> int | float:
-    return int(value) if value == value.to_integral_value() else float(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ntrader.domain.results import EnhancedBacktestResult, EquityCurve, Fill, Side, Trade
 from ntrader.errors import NotFoundError
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
 EQUITY_FILE = "equity.parquet"
 FILLS_FILE = "fills.parquet"
 TRADES_FILE = "trades.parquet"
+
+
+class Tables(Protocol):
+    """Where tables are read from: the artifact store, or a file that is being imported."""
+
+    def read_table(self, artifact: Artifact) -> Mapping[str, Any]:
+        """Return the columns of a table."""
 
 
 def write_run_files(
@@ -52,7 +59,7 @@ def write_run_files(
     )
 
 
-def read_equity(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> EquityCurve:
+def read_equity(artifacts: Tables, rows: Sequence[Artifact]) -> EquityCurve:
     """Read the equity curve of a run.
 
     Raises:
@@ -63,7 +70,7 @@ def read_equity(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> EquityCur
     return EquityCurve(columns["time"].astype("int64"), columns["equity"])
 
 
-def read_fills(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> tuple[Fill, ...]:
+def read_fills(artifacts: Tables, rows: Sequence[Artifact]) -> tuple[Fill, ...]:
     """Read the fills of a run; errors as for `read_equity`."""
     return tuple(
         Fill(**{**row, "side": Side(row["side"]), "at_close": bool(row["at_close"])})
@@ -71,7 +78,7 @@ def read_fills(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> tuple[Fill
     )
 
 
-def read_trades(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> tuple[Trade, ...]:
+def read_trades(artifacts: Tables, rows: Sequence[Artifact]) -> tuple[Trade, ...]:
     """Read the closed trades of a run; errors as for `read_equity`."""
     table = _columns(artifacts, rows, TRADES_FILE)
     return tuple(
@@ -80,9 +87,7 @@ def read_trades(artifacts: ArtifactStore, rows: Sequence[Artifact]) -> tuple[Tra
     )
 
 
-def _columns(
-    artifacts: ArtifactStore, rows: Sequence[Artifact], filename: str
-) -> Mapping[str, Any]:
+def _columns(artifacts: Tables, rows: Sequence[Artifact], filename: str) -> Mapping[str, Any]:
     for artifact in rows:
         if artifact.filename == filename:
             return artifacts.read_table(artifact)

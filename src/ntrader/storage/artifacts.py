@@ -37,7 +37,7 @@ class ArtifactStore:
             OSError: the file cannot be written.
         """
         content = parquet.write(columns)
-        storage_path = f"{_directory(run_id)}/{filename}"
+        storage_path = storage_path_of(run_id, filename)
         self._write(storage_path, content)
         return Artifact(
             id=uuid4(),
@@ -50,6 +50,14 @@ class ArtifactStore:
             sha256=hashlib.sha256(content).hexdigest(),
             created_at=datetime.now(UTC),
         )
+
+    def keep(self, artifact: Artifact, content: bytes) -> None:
+        """Write the file of a run from elsewhere to its `storage_path`; see `storage_path_of`.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        self._write(artifact.storage_path, content)
 
     def read_table(self, artifact: Artifact) -> "dict[str, list[Any] | np.ndarray[Any, Any]]":
         """Return the columns of a Parquet file; see `ntrader.storage.parquet.read`.
@@ -129,6 +137,11 @@ class ArtifactStore:
             # Not there, not empty, or of a store that has no directories.
             with suppress(OSError, NotImplementedError):
                 self._files.rmdir(self._path(each))
+
+
+def storage_path_of(run_id: UUID, filename: str) -> str:
+    """Return where a file of a run is, relative to the store's root."""
+    return f"{_directory(run_id)}/{filename}"
 
 
 def _directory(run_id: UUID) -> str:

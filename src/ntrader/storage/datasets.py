@@ -1,10 +1,11 @@
 """The repository of datasets."""
 
 import re
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, func, select
+from sqlalchemy import Row, Select, delete, exists, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -16,6 +17,9 @@ from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
 from ntrader.storage.tables import datasets_table, runs_table
 
 _LIST = "`ntrader data list` lists the datasets."
+_INSTRUMENT = datasets_table.c.instrument
+_MOST_LISTED = 11
+_NEWEST_FIRST = (datasets_table.c.created_at.desc(), datasets_table.c.id)
 _HASH_PREFIX = re.compile(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
 
 
@@ -65,6 +69,17 @@ class DatasetRepository:
         found = await self._fetch(_datasets().where(datasets_table.c.content_hash == content_hash))
         return found[0] if found else None
 
+    async def newest_version(self, dataset: Dataset) -> Dataset | None:
+        """Return the newest dataset of the same name, instrument and timeframe, or None."""
+        found = await self._fetch(
+            _newest_versions(dataset.name).where(
+                _INSTRUMENT["symbol"].astext == dataset.instrument.symbol,
+                _INSTRUMENT["venue"].astext == dataset.instrument.venue,
+                datasets_table.c.timeframe == str(dataset.timeframe),
+            )
+        )
+        return found[0] if found else None
+
     async def resolve(self, reference: str) -> Dataset:
         """Return the dataset that a user means.
 
@@ -73,30 +88,55 @@ class DatasetRepository:
 
         Raises:
             NotFoundError: there is no such dataset.
-            AmbiguousReferenceError: several hashes begin so; the hint lists them.
+            AmbiguousReferenceError: several hashes begin so, or the name is that of several
+                instruments or timeframes; the hint lists them.
         """
         reference = reference.strip()
         prefix = parse_prefix(reference)
         if prefix is not None and prefix.is_whole:
-            found = await self._fetch(_datasets().where(datasets_table.c.id == prefix.first))
-            if found:
-                return found[0]
-        found = await self._fetch(_datasets().where(datasets_table.c.name == reference).limit(1))
-        if not found and _HASH_PREFIX.fullmatch(reference.lower()):
+            by_id = await self.find(prefix.first)
+            if by_id is not None:
+                return by_id
+        named = await self._fetch(_newest_versions(reference).limit(_MOST_LISTED))
+        if len(named) > 1:
+            raise AmbiguousReferenceError(
+                f"{reference!r} is the name of more than one kind of bars.",
+                hint=_listed("Name one by its hash:", named),
+            )
+        if named:
+            return named[0]
+        found: tuple[Dataset, ...] = ()
+        if _HASH_PREFIX.fullmatch(reference.lower()):
             found = await self._fetch(
                 _datasets()
                 .where(datasets_table.c.content_hash.startswith(reference.lower()))
-                .limit(11)
+                .limit(_MOST_LISTED)
             )
         if not found:
             raise NotFoundError(f"There is no dataset {reference!r}.", hint=_LIST)
         if len(found) > 1:
-            candidates = [f"  {each.content_hash[:16]}  {each.name}" for each in found]
             raise AmbiguousReferenceError(
                 f"{reference!r} is the beginning of more than one dataset's hash.",
-                hint="\n".join(["Give more characters. It may be:", *candidates]),
+                hint=_listed("Give more characters. It may be:", found),
             )
         return found[0]
+
+    async def outdated(self, hashes: Collection[str]) -> frozenset[str]:
+        """Return which of these contents have a newer version: same name, instrument and bars."""
+        newer = datasets_table.alias("newer")
+        same = (
+            newer.c.name == datasets_table.c.name,
+            newer.c.instrument["symbol"] == datasets_table.c.instrument["symbol"],
+            newer.c.instrument["venue"] == datasets_table.c.instrument["venue"],
+            newer.c.timeframe == datasets_table.c.timeframe,
+            newer.c.created_at > datasets_table.c.created_at,
+        )
+        found = await self._database.fetch(
+            select(datasets_table.c.content_hash).where(
+                datasets_table.c.content_hash.in_(hashes), exists().where(*same)
+            )
+        )
+        return frozenset(row.content_hash for row in found)
 
     async def matching(
         self, symbol: str, timeframe: str | None = None, venue: str | None = None
@@ -106,7 +146,7 @@ class DatasetRepository:
         if timeframe is not None:
             statement = statement.where(func.lower(datasets_table.c.timeframe) == timeframe.lower())
         if venue is not None:
-            statement = statement.where(datasets_table.c.instrument["venue"].astext == venue)
+            statement = statement.where(_INSTRUMENT["venue"].astext == venue)
         return await self._fetch(statement)
 
     async def all(self) -> tuple[Dataset, ...]:
@@ -149,5 +189,28 @@ class DatasetRepository:
 
 
 def _datasets() -> Select[Any]:
-    newest_first = (datasets_table.c.created_at.desc(), datasets_table.c.id)
-    return select(*datasets_table.columns).order_by(*newest_first)
+    return select(*datasets_table.columns).order_by(*_NEWEST_FIRST)
+
+
+def _newest_versions(name: str) -> Select[Any]:
+    """Select the newest dataset of the name for each instrument and timeframe it is of."""
+    kind = (
+        _INSTRUMENT["symbol"].astext,
+        _INSTRUMENT["venue"].astext,
+        datasets_table.c.timeframe,
+    )
+    rank = func.row_number().over(partition_by=kind, order_by=_NEWEST_FIRST)
+    ranked = (
+        select(datasets_table.c.id, rank.label("rank"))
+        .where(datasets_table.c.name == name)
+        .subquery()
+    )
+    return _datasets().where(datasets_table.c.id.in_(select(ranked.c.id).where(ranked.c.rank == 1)))
+
+
+def _listed(lead: str, found: tuple[Dataset, ...]) -> str:
+    lines = (
+        f"  {each.content_hash[:16]}  {each.instrument.id}  {each.timeframe}  {each.name}"
+        for each in found
+    )
+    return "\n".join([lead, *lines])

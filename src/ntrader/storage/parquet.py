@@ -18,6 +18,8 @@ type Column = "Sequence[str] | Sequence[int] | Sequence[float] | Sequence[dateti
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DIGITS = 38
+_MOST_FOREIGN_ROWS = 100_000_000
+_MOST_FOREIGN_BYTES = 4 << 30
 
 
 def write(columns: Mapping[str, Column]) -> bytes:
@@ -47,6 +49,26 @@ def read(content: bytes) -> "dict[str, list[Any] | np.ndarray[Any, Any]]":
 
     table = parquet.ParquetFile(pa.BufferReader(content)).read()
     return {name: _values(table.column(name)) for name in table.column_names}
+
+
+def read_foreign(content: bytes) -> "dict[str, list[Any] | np.ndarray[Any, Any]]":
+    """Return the columns of a table that came from elsewhere; see `read`.
+
+    Raises:
+        ValueError: it is no Parquet file, is damaged, or unpacks to more than it may.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        metadata = parquet.ParquetFile(pa.BufferReader(content)).metadata
+        groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+        unpacked = sum(group.total_byte_size for group in groups)
+        if metadata.num_rows > _MOST_FOREIGN_ROWS or unpacked > _MOST_FOREIGN_BYTES:
+            raise ValueError(f"{metadata.num_rows:,} rows, {unpacked:,} bytes unpacked")
+        return read(content)
+    except (pa.ArrowException, OSError, IndexError) as error:
+        raise ValueError(str(error).partition("\n")[0]) from error
 
 
 def _values(column: "pa.ChunkedArray") -> "list[Any] | np.ndarray[Any, Any]":

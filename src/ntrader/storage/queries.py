@@ -27,7 +27,7 @@ from ntrader.domain.queries import CREATED_AT, Cursor, RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.errors import CursorMismatchError
 from ntrader.storage.rows import order_value, runs_with_details
-from ntrader.storage.tables import metrics_table, runs_table
+from ntrader.storage.tables import metrics_table, runs_table, tags_table
 
 type Condition = ColumnElement[bool]
 
@@ -89,6 +89,9 @@ def _run_conditions(where: RunFilter) -> list[Condition]:
         found.append(runs_table.c.timeframe == where.timeframe)
     if where.fingerprint is not None:
         found.append(runs_table.c.fingerprint == where.fingerprint)
+    if where.tag is not None:
+        tagged = select(tags_table.c.run_id).where(tags_table.c.tag == where.tag)
+        found.append(runs_table.c.run_id.in_(tagged))
     if where.parameters:
         wanted = {"config": {"strategy": {"parameters": dict(where.parameters)}}}
         found.append(runs_table.c.config_snapshot.contains(wanted))

@@ -1,5 +1,6 @@
 """Between rows and the domain's values."""
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -8,29 +9,35 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, select
+from sqlalchemy import ColumnElement, Row, Select, func, select
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset, Instrument
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.results import METRICS, BacktestFailure, Outcome, PerformanceMetrics
 from ntrader.domain.runs import BacktestRun, DatasetReference, RunError, RunMode, RunStatus
+from ntrader.domain.sources import StrategySource
 from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.domain.timeframes import Timeframe
 from ntrader.storage.tables import (
     artifacts_table,
     datasets_table,
     metrics_table,
+    notes_table,
     runs_table,
+    tags_table,
 )
 
 UNDEFINED_METRICS = "undefined_metrics"
 ENVIRONMENT = "environment"
 BARS_DONE = "bars_done"
+IMPORTED = "imported"
 
 _RATIO = Decimal("0.00000001")
 _MONEY = Decimal("0.0001")
 _MONEY_COLUMNS = frozenset({"final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"})
+
+_BASE64 = "base64"
 
 _SUCCESS = RunStatus.SUCCESS
 _FAILED = RunStatus.FAILED
@@ -45,6 +52,15 @@ def runs_with_details() -> Select[Any]:
             *(metrics_table.c[name] for name in METRICS),
             datasets_table.c.name.label("dataset_name"),
             datasets_table.c.content_hash.label("dataset_hash"),
+            # Looked up for the runs that are shown only: two index probes for each.
+            select(func.array_agg(tags_table.c.tag))
+            .where(tags_table.c.run_id == runs_table.c.run_id)
+            .scalar_subquery()
+            .label("tags"),
+            select(notes_table.c.note)
+            .where(notes_table.c.run_id == runs_table.c.run_id)
+            .scalar_subquery()
+            .label("note"),
         )
         .join_from(runs_table, datasets_table, datasets_table.c.id == runs_table.c.dataset_id)
         .outerjoin(metrics_table, metrics_table.c.backtest_run_id == runs_table.c.id)
@@ -73,6 +89,7 @@ def run_values(
     else:
         notes = {UNDEFINED_METRICS: dict(outcome.metrics.undefined)}
         ending = {"execution_status": _SUCCESS, "result_digest": outcome.result_digest}
+    origin = {} if about.imported is None else {IMPORTED: about.imported}
     return {
         "run_id": about.run_id,
         "dataset_id": dataset_id,
@@ -88,7 +105,7 @@ def run_values(
         "data_source": _text(data_source),
         "execution_duration_seconds": Decimal(f"{max(outcome.duration_seconds, 0.0):.6f}"),
         "config_snapshot": _json(about.snapshot.to_json()),
-        "metadata": _json({ENVIRONMENT: about.environment, **notes}),
+        "metadata": _json({ENVIRONMENT: about.environment, **notes, **origin}),
         "fingerprint": about.fingerprint,
         "reproduced_from_run_id": reproduced_from,
         "created_at": about.started_at,
@@ -130,6 +147,8 @@ def run_from(row: Row[Any]) -> BacktestRun:
         if row.error_message is None
         else RunError(message=row.error_message, traceback=row.error_traceback or ""),
         created_at=row.created_at,
+        tags=tuple(sorted(row.tags or ())),
+        note=row.note,
     )
 
 
@@ -220,6 +239,34 @@ def strategy_values(spec: StrategySpec) -> dict[str, Any]:
 def strategy_from(row: Row[Any]) -> StrategyRecord:
     """Read a row of `strategies`."""
     return StrategyRecord(**row._mapping)
+
+
+def source_values(source: StrategySource) -> dict[str, Any]:
+    """Return the columns of a kept source."""
+    return {
+        "hash": source.hash,
+        "entry": source.entry,
+        "files": {path: _stored_file(content) for path, content in source.files.items()},
+    }
+
+
+def source_from(row: Row[Any]) -> StrategySource:
+    """Read the entry and the files of a kept source."""
+    files = {
+        path: base64.b64decode(stored[_BASE64]) if isinstance(stored, dict) else stored.encode()
+        for path, stored in row.files.items()
+    }
+    return StrategySource(entry=row.entry, files=files)
+
+
+def _stored_file(content: bytes) -> str | dict[str, str]:
+    """Return a file as its text, to be read in the table; what is not UTF-8 in base64."""
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    # NUL is the one character that PostgreSQL does not take.
+    return {_BASE64: base64.b64encode(content).decode()} if "\0" in text else text
 
 
 def order_value(text: str, kind: type[Any]) -> Any:

@@ -9,13 +9,15 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.artifacts import Artifact
-from ntrader.domain.events import Event
+from ntrader.domain.events import Event, EventType
 from ntrader.domain.queries import Count, Cursor, Page, RunFilter, RunOrder
 from ntrader.domain.results import EnhancedBacktestResult, Outcome
 from ntrader.domain.runs import BacktestRun
 from ntrader.errors import AmbiguousReferenceError, NotFoundError
 from ntrader.storage import rows
+from ntrader.storage.annotations import annotate_run
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.references import Newest, Prefix, parse_reference
@@ -82,6 +84,23 @@ class RunRepository:
             case Prefix() as prefix:
                 return await self._by_prefix(reference, prefix)
 
+    async def resolve_many(self, references: Sequence[str]) -> tuple[BacktestRun, ...]:
+        """Return the runs that a user means, in order; whole ids are read by one query.
+
+        Raises: as `resolve`.
+        """
+        wanted = [parse_reference(reference) for reference in references]
+        whole = [each.first for each in wanted if isinstance(each, Prefix) and each.is_whole]
+        by_id = {run.run_id: run for run in await self.get_many(whole)} if whole else {}
+        return tuple(
+            [
+                by_id[each.first]
+                if isinstance(each, Prefix) and each.is_whole
+                else await self.resolve(reference)
+                for each, reference in zip(wanted, references, strict=True)
+            ]
+        )
+
     async def page(
         self, where: RunFilter, order: RunOrder, *, limit: int, after: Cursor | None = None
     ) -> Page[BacktestRun]:
@@ -114,17 +133,38 @@ class RunRepository:
             _newest_first().where(runs_table.c.fingerprint == fingerprint).limit(limit)
         )
 
+    async def reproductions(self, run_ids: Iterable[UUID]) -> tuple[UUID, ...]:
+        """Return the runs that reproduced one of these, oldest first."""
+        found = await self._database.fetch(
+            select(runs_table.c.run_id)
+            .where(runs_table.c.reproduced_from_run_id.in_(list(run_ids)))
+            .order_by(runs_table.c.id)
+        )
+        return tuple(row.run_id for row in found)
+
     async def artifacts(self, run_id: UUID) -> tuple[Artifact, ...]:
         """Return what is known of the run's files, by name."""
         statement = select(*artifacts_table.columns).where(artifacts_table.c.run_id == run_id)
         found = await self._database.fetch(statement.order_by(artifacts_table.c.filename))
         return tuple(rows.artifact_from(row) for row in found)
 
-    async def events(self, run_id: UUID) -> tuple[Event, ...]:
-        """Return the run's events in the order in which they were recorded."""
+    async def artifacts_of(self, run_ids: Sequence[UUID]) -> dict[UUID, tuple[Artifact, ...]]:
+        """Return what is known of the files of each run, by name, read by one query."""
+        statement = select(*artifacts_table.columns).where(artifacts_table.c.run_id.in_(run_ids))
+        found = await self._database.fetch(statement.order_by(artifacts_table.c.filename))
+        artifacts = [rows.artifact_from(row) for row in found]
+        return {
+            run_id: tuple(each for each in artifacts if each.run_id == run_id) for run_id in run_ids
+        }
+
+    async def events(self, run_id: UUID, *, of_type: EventType | None = None) -> tuple[Event, ...]:
+        """Return the run's events, all or of one type, in the order of their recording."""
+        where = [events_table.c.run_id == run_id]
+        if of_type is not None:
+            where.append(events_table.c.event_type == of_type)
         found = await self._database.fetch(
             select(events_table.c.event_type, events_table.c.timestamp, events_table.c.payload)
-            .where(events_table.c.run_id == run_id)
+            .where(*where)
             .order_by(events_table.c.id)
         )
         return tuple(rows.event_from(row) for row in found)
@@ -139,6 +179,7 @@ class RunRepository:
         artifacts: Sequence[Artifact] = (),
         events: Sequence[Event] = (),
         reproduced_from: UUID | None = None,
+        annotations: Annotations = NOTHING_SAID,
     ) -> bool:
         """Save a run and all that belongs to it in one transaction; return whether it was new.
 
@@ -191,6 +232,7 @@ class RunRepository:
                 await connection.execute(
                     _INSERT_EVENTS, rows.event_columns(outcome.metadata.run_id, events)
                 )
+            await annotate_run(connection, outcome.metadata.run_id, annotations)
             return True
 
         return await self._database.run(save)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from typing import Self
 
+from ntrader.storage.annotations import AnnotationRepository
 from ntrader.storage.database import Database
 from ntrader.storage.datasets import DatasetRepository
 from ntrader.storage.runs import RunRepository
+from ntrader.storage.sources import SourceRepository
 from ntrader.storage.strategies import StrategyRepository
 
 
@@ -17,6 +19,8 @@ class Store:
     runs: RunRepository
     datasets: DatasetRepository
     strategies: StrategyRepository
+    sources: SourceRepository
+    annotations: AnnotationRepository
 
     @classmethod
     def of(cls, database: Database) -> Self:
@@ -26,4 +30,6 @@ class Store:
             runs=RunRepository(database),
             datasets=DatasetRepository(database),
             strategies=StrategyRepository(database),
+            sources=SourceRepository(database),
+            annotations=AnnotationRepository(database),
         )

@@ -24,10 +24,15 @@ class StrategyRepository:
         A row whose source is the same stays untouched. Source that changed within one version
         replaces what the row says; what earlier runs used is in their snapshots.
         """
-        found = await self._database.fetch(_row_of(spec))
+        found = await self._database.fetch(_row_of(spec.name, spec.version))
         if found and found[0].source_hash == spec.source_hash:
             return rows.strategy_from(found[0])
         return await self._database.run(lambda connection: _save(connection, spec))
+
+    async def find(self, name: str, version: str) -> StrategyRecord | None:
+        """Return the strategy's row, or None."""
+        found = await self._database.fetch(_row_of(name, version))
+        return rows.strategy_from(found[0]) if found else None
 
     async def all(self) -> tuple[StrategyRecord, ...]:
         """Return every strategy, by name and age."""
@@ -50,7 +55,7 @@ async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyReco
     return rows.strategy_from((await connection.execute(statement)).one())
 
 
-def _row_of(spec: StrategySpec) -> Any:
+def _row_of(name: str, version: str) -> Any:
     return select(*strategies_table.columns).where(
-        strategies_table.c.name == spec.name, strategies_table.c.version == spec.version
+        strategies_table.c.name == name, strategies_table.c.version == version
     )

@@ -43,6 +43,7 @@ NAMING = {
 SHA256 = "'^[0-9a-f]{64}$'"
 SEMVER = r"'^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$'"
 TIMEFRAME = "'^[1-9][0-9]*[mhdw]$'"
+NOT_IN_TAGS = r"'[\s\u0001-\u001f\u007f]'"
 
 type Json = dict[str, Any]
 type BigId = Annotated[int, mapped_column(BigInteger, Identity(always=True), primary_key=True)]
@@ -406,7 +407,7 @@ class RunTagRow(Base):
 
     __table_args__ = (
         CheckConstraint("char_length(tag) BETWEEN 1 AND 64", name="tag_length"),
-        CheckConstraint("tag !~ '[[:space:][:cntrl:]]'", name="tag_one_word"),
+        CheckConstraint(f"tag !~ {NOT_IN_TAGS}", name="tag_one_word"),
         Index("ix_run_tags_tag", "tag"),
     )
 

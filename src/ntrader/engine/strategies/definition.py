@@ -6,12 +6,16 @@ import inspect
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ValidationError
 
+from ntrader.domain.faults import faults
+from ntrader.domain.sources import StrategySource
 from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec
+from ntrader.engine.strategies.imports import UserModules
 from ntrader.errors import InvalidConfigError
 
 if TYPE_CHECKING:
@@ -26,17 +30,30 @@ _SEMVER = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){2}(-[0-9A-Za-z.-]+)?(\
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Where a strategy's code is: `path` names it, `sha256` pins it, `is_file` for a user's."""
+    """Where a strategy's code is: `path` names it, `sha256` pins it, `is_file` for a user's.
+
+    Of a user's, `code` is what was loaded, its imports included, and has `sha256` as its hash;
+    `modules` are those imports. `file` is where it was loaded from, None for a kept source.
+    """
 
     path: str
     sha256: str
     is_file: bool
+    code: StrategySource | None = None
+    modules: UserModules = field(default_factory=UserModules)
+    file: Path | None = None
 
 
 class StrategyDefinition(ABC):
-    """A strategy that can be checked and run."""
+    """A strategy that can be checked and run.
+
+    Attributes:
+        holds_its_orders: Whether its trader keeps orders back until the open that fills them.
+    """
 
     spec: StrategySpec
+    holds_its_orders: ClassVar[bool] = False
+    source: Source
 
     @abstractmethod
     def check(self, values: Mapping[str, Any]) -> Parameters:
@@ -54,8 +71,11 @@ class StrategyDefinition(ABC):
 class DeclaredStrategy(StrategyDefinition):
     """A subclass of `LongFlatStrategy`."""
 
+    holds_its_orders = True
+
     def __init__(self, cls: type[AnyStrategy], source: Source, *, name: str | None = None) -> None:
         self._class = cls
+        self.source = source
         self.spec = StrategySpec(
             name=name or cls.name or cls.__name__,
             aliases=cls.aliases,
@@ -72,11 +92,7 @@ class DeclaredStrategy(StrategyDefinition):
         try:
             checked = self._class.Parameters.model_validate(dict(values))
         except ValidationError as error:
-            faults = [
-                (".".join(str(part) for part in fault["loc"]), fault["msg"])
-                for fault in error.errors(include_url=False)
-            ]
-            raise parameter_error(self.spec, faults) from error
+            raise parameter_error(self.spec, faults(error)) from error
         # None says that a parameter is left out, and so does its absence.
         complete: Parameters = checked.model_dump(mode="json", exclude_none=True)
         nested = [
@@ -92,12 +108,13 @@ class DeclaredStrategy(StrategyDefinition):
         """Wrap the strategy in the trader that sizes and sends its orders."""
         from ntrader.engine.traders import LongFlatTrader
 
+        self.source.modules.put_in_place()
         return LongFlatTrader(self._class(self._class.Parameters(**parameters)), setup)
 
 
-def parameter_error(spec: StrategySpec, faults: list[tuple[str, str]]) -> InvalidConfigError:
+def parameter_error(spec: StrategySpec, found: list[tuple[str, str]]) -> InvalidConfigError:
     """Return the error for parameters that do not fit, naming each."""
-    said = "; ".join(f"{name}: {message}" if name else message for name, message in faults)
+    said = "; ".join(f"{name}: {message}" if name else message for name, message in found)
     known = ", ".join(parameter.name for parameter in spec.parameters) or "no parameters"
     return InvalidConfigError(
         f"The parameters of {spec.name} are not valid: {said}.",

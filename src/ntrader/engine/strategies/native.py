@@ -15,6 +15,7 @@ from nautilus_trader.model.identifiers import InstrumentId
 from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
+from ntrader.domain.documents import number
 from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec
 from ntrader.engine.strategies.definition import (
     Source,
@@ -40,6 +41,7 @@ class NativeStrategy(StrategyDefinition):
 
     def __init__(self, cls: type[Strategy], source: Source, *, name: str | None = None) -> None:
         self._class = cls
+        self.source = source
         self._config_class = _config_class_of(cls)
         inherited = {field.name for field in msgspec.structs.fields(StrategyConfig)}
         hints = typing.get_type_hints(self._config_class)
@@ -91,6 +93,7 @@ class NativeStrategy(StrategyDefinition):
 
     def trader(self, parameters: Parameters, setup: MarketSetup) -> Strategy:
         """Return an instance, configured for the run's instrument and bars."""
+        self.source.modules.put_in_place()
         values = {
             **parameters,
             **dict.fromkeys(self._instrument_fields, str(setup.instrument.id)),
@@ -134,4 +137,8 @@ def _default_of(field: msgspec.structs.FieldInfo) -> Any:
 
 
 def _json_value(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        # A number, so that it is found as one; text where a float would not hold it.
+        plain = number(value)
+        return plain if Decimal(str(plain)) == value else str(value)
     return value if value is None or isinstance(value, int | float | bool | str) else str(value)

@@ -14,9 +14,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from ntrader.domain.sources import StrategySource
 from ntrader.domain.strategies import built_in_name, normal_name
 from ntrader.engine.strategies.base import LongFlatStrategy
 from ntrader.engine.strategies.definition import DeclaredStrategy, Source, StrategyDefinition
+from ntrader.engine.strategies.imports import UserModules, recorded_imports
 from ntrader.errors import InvalidConfigError, NotFoundError, NtraderError
 
 ENTRY_POINT_GROUP = "ntrader.strategies"
@@ -40,7 +42,7 @@ def find_strategy(reference: str) -> StrategyDefinition:
     """
     path, colon, class_name = reference.rpartition(":")
     if colon and path.endswith(".py"):
-        return _from_file(Path(path), class_name)
+        return strategy_in_file(Path(path), class_name)
     if reference.endswith(".py"):
         raise NotFoundError(
             f"{reference!r} names a file and no strategy in it.",
@@ -112,7 +114,15 @@ def _foreign_code() -> Iterator[None]:
         raise RuntimeError(f"it called exit({error.code})") from error
 
 
-def _from_file(path: Path, class_name: str) -> StrategyDefinition:
+def strategy_in_file(
+    path: Path, class_name: str, *, known_as: str | None = None
+) -> StrategyDefinition:
+    """Return the strategy that is the class `class_name` in the file `path`.
+
+    `known_as` is what the definition calls its path where the file is a copy that was kept.
+
+    Raises: as `find_strategy`.
+    """
     path = path.expanduser().absolute()
     try:
         content = path.read_bytes()
@@ -121,8 +131,7 @@ def _from_file(path: Path, class_name: str) -> StrategyDefinition:
             f"The strategy file {path} cannot be read: {error.strerror}.",
             hint="A strategy in a file is named path/to/file.py:ClassName.",
         ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    module = _execute(path, content, f"ntrader_user_strategy_{digest[:16]}")
+    module, modules = _execute(path, content)
     cls = getattr(module, class_name, None)
     if not inspect.isclass(cls):
         own = [
@@ -134,19 +143,29 @@ def _from_file(path: Path, class_name: str) -> StrategyDefinition:
             f"There is no class {class_name!r} in {path}.",
             hint=f"It defines {', '.join(own)}." if own else "It defines no class.",
         )
-    return _define(cls, Source(path=f"{path}:{class_name}", sha256=digest, is_file=True))
+    code = StrategySource.of(path.name, content, modules.files)
+    source = Source(
+        path=known_as or f"{path}:{class_name}",
+        sha256=code.hash,
+        is_file=True,
+        code=code,
+        modules=modules,
+        file=path if known_as is None else None,
+    )
+    return _define(cls, source)
 
 
-def _execute(path: Path, content: bytes, name: str) -> ModuleType:
+def _execute(path: Path, content: bytes) -> tuple[ModuleType, UserModules]:
+    """Import a file as a module of its own; return it with all of the user's modules."""
+    name = f"ntrader_user_strategy_{hashlib.sha256(content).hexdigest()[:16]}"
     spec = importlib.util.spec_from_loader(name, loader=None, origin=str(path))
     module = ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
     module.__file__ = str(path)
-    # Registered, because dataclasses and pydantic look their module up; on the path, because a
-    # strategy may import its neighbours.
+    # Registered, because dataclasses and pydantic look their module up; its directory on the path,
+    # because a strategy may import its neighbours.
     sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
     try:
-        with _foreign_code():
+        with recorded_imports(path.parent) as modules, _foreign_code():
             # The user named this file to have it run.
             exec(compile(content, path, "exec"), vars(module))  # noqa: S102
     except Exception as error:
@@ -156,10 +175,8 @@ def _execute(path: Path, content: bytes, name: str) -> ModuleType:
             f"{path}{where} cannot be imported: {type(error).__name__}: {error}.",
             hint="Repair the file; `python` on it shows the whole traceback.",
         ) from error
-    finally:
-        with contextlib.suppress(ValueError):
-            sys.path.remove(str(path.parent))
-    return module
+    modules.loaded[name] = module
+    return module, modules
 
 
 def _line_in(path: Path, error: Exception) -> str:

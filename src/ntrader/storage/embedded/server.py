@@ -16,7 +16,7 @@ from types import FrameType, TracebackType
 from urllib.parse import quote
 
 from ntrader import logs
-from ntrader.errors import DatabaseUnavailableError
+from ntrader.errors import DatabaseUnavailableError, TerminatedError
 from ntrader.storage.embedded.accounts import current_account
 from ntrader.storage.embedded.binaries import find_binaries, programs_for, version_of
 from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster
@@ -294,7 +294,7 @@ def _unwind_when_terminated() -> None:
 
 
 def _exit(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
+    raise TerminatedError(number)
 
 
 def _warn_of_network_file_system(base: Path) -> None:

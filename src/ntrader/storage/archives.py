@@ -1,0 +1,392 @@
+"""Archives: zip files that are written in one way only and believed in nothing.
+
+An archive ends with the sha256 of all that is before it, as the zip's comment. Its manifest has the
+sha256 and the size of every member.
+"""
+
+import hashlib
+import json
+import math
+import os
+import stat
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
+from typing import IO, Any
+from uuid import uuid4
+
+from pydantic import ValidationError
+
+from ntrader.domain.bundles import FORMAT, MANIFEST, VERSION, Manifest, Member
+from ntrader.domain.faults import faults_text
+from ntrader.errors import DamagedError, NotFoundError, UsageError
+
+MAX_BYTES = 4 << 30
+"""The most that the members of one archive may have together, unpacked."""
+
+MAX_TEXT = 256 << 20
+"""The most that a member of JSON may have."""
+
+MAX_RATIO = 200
+"""How many times larger than in the zip a member may be, from `_RATIO_COUNTS_FROM` bytes on.
+
+JSON packs 10 to 30 times; prices that never move pack 24 times, for their times do."""
+
+_RATIO_COUNTS_FROM = 1 << 20
+_MAX_MEMBERS = 100_000
+_MAX_MANIFEST = 64 << 20
+_MAX_DEPTH = 64
+_CHUNK = 1 << 20
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_SEAL = 64
+_MODE = (stat.S_IFREG | 0o644) << 16
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ENCRYPTED = 0x1
+_BROKEN = (
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    OSError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+)
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: bool) -> int:
+    """Write members, given in the order of their names, and return the size of the file.
+
+    The same members give the same bytes (with one version of zlib). The file appears whole or not
+    at all.
+
+    Raises:
+        UsageError: the file is there and not to be replaced, cannot be written, or the members have
+            more than `MAX_BYTES` together.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
+    try:
+        with temporary.open("x+b") as file:
+            _write(file, members)
+            file.flush()
+            os.fsync(file.fileno())
+            size = file.tell()
+        _put(temporary, path, replace=replace)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}.", hint="Choose another place."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+    return size
+
+
+def _write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> None:
+    listed: dict[str, Member] = {}
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in members:
+            _add(archive, name, content)
+            listed[name] = Member(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+            if sum(member.size for member in listed.values()) > MAX_BYTES:
+                raise UsageError(
+                    f"These runs have more than {MAX_BYTES >> 30} GiB.",
+                    hint="Export fewer at once, or leave --with-data out.",
+                )
+        _add(archive, MANIFEST, json_bytes(Manifest(members=listed).model_dump(mode="json")))
+        archive.comment = b"0" * _SEAL
+    file.seek(0)
+    seal = _sealed(file, file.seek(0, os.SEEK_END) - _SEAL)
+    file.seek(-_SEAL, os.SEEK_END)
+    file.write(seal)
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.create_system = 3
+    info.external_attr = _MODE
+    # Parquet is packed already.
+    packed = not name.endswith(".parquet")
+    info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+    archive.writestr(info, content)
+
+
+def _put(temporary: Path, path: Path, *, replace: bool) -> None:
+    if replace:
+        temporary.replace(path)
+        return
+    try:
+        # Unlike a rename, a link never replaces what somebody else wrote meanwhile.
+        os.link(temporary, path)
+    except FileExistsError as error:
+        raise already_there(path) from error
+    except OSError:
+        # A file system without links.
+        if path.exists():
+            raise already_there(path) from None
+        temporary.replace(path)
+
+
+def already_there(path: Path) -> UsageError:
+    """Return the refusal to replace a file."""
+    return UsageError(f"{path} is there already.", hint="Add --force to replace it.")
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return JSON as a member of an archive has it: sorted keys, one value a line."""
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return f"{text}\n".encode()
+
+
+class Archive:
+    """An archive whose every byte was checked; `read` checks again what it reads."""
+
+    def __init__(self, path: Path, archive: zipfile.ZipFile) -> None:
+        self._path = path
+        self._archive = archive
+        self._infos = self._checked_infos()
+        self._members = self._checked_members()
+        for name in self._members:
+            for _ in self._chunks(name):
+                pass
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    @property
+    def name(self) -> str:
+        """The name of the file."""
+        return self._path.name
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the members, without the manifest."""
+        return frozenset(self._members)
+
+    def size(self, name: str) -> int:
+        """Return the size of a member in bytes."""
+        return self._members[name].size
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a member.
+
+        Raises:
+            DamagedError: there is none, or it is not what was exported.
+        """
+        if name not in self._members:
+            raise self.damaged(f"the member {name} is missing")
+        return b"".join(self._chunks(name))
+
+    def read_json(self, name: str) -> Any:
+        """Return a member of JSON; errors as for `read`, also where it is no JSON."""
+        if name in self._members and self._members[name].size > MAX_TEXT:
+            raise self.damaged(f"the member {name} is too large")
+        return self._parsed(name, self.read(name))
+
+    def damaged(self, what: str) -> DamagedError:
+        """Return the refusal of this archive."""
+        return DamagedError(
+            f"{self._path.name} is refused: {what}.",
+            hint="Nothing was imported. Get the file again, or export the runs again.",
+        )
+
+    def _checked_infos(self) -> dict[str, zipfile.ZipInfo]:
+        infos = self._archive.infolist()
+        if len(infos) > _MAX_MEMBERS:
+            raise self.damaged(f"it has {len(infos):,} members")
+        found: dict[str, zipfile.ZipInfo] = {}
+        for info in infos:
+            reason = _refusal(info)
+            if reason is None and info.filename in found:
+                reason = "is there twice"
+            if reason is not None:
+                raise self.damaged(f"the member {info.orig_filename!r} {reason}")
+            found[info.filename] = info
+        return found
+
+    def _checked_members(self) -> dict[str, Member]:
+        """Return the members of the manifest, which are those of the zip."""
+        if MANIFEST not in self._infos:
+            raise UsageError(
+                f"{self._path.name} is no export of ntrader: it has no {MANIFEST}.",
+                hint="`ntrader export` makes such files.",
+            )
+        members = self._manifest().members
+        listed = {*members, MANIFEST}
+        for name in sorted(self._infos.keys() - listed):
+            raise self.damaged(f"the member {name} is not in the manifest")
+        for name in sorted(listed - self._infos.keys()):
+            raise self.damaged(f"the member {name} is missing")
+        if MANIFEST in members:
+            raise self.damaged("the manifest lists itself")
+        for name, member in members.items():
+            size = self._infos[name].file_size
+            if size != member.size:
+                raise self.damaged(
+                    f"the member {name} has {size:,} bytes where {member.size:,} were exported"
+                )
+        if sum(member.size for member in members.values()) > MAX_BYTES:
+            raise self.damaged(f"its members have more than {MAX_BYTES >> 30} GiB together")
+        return members
+
+    def _manifest(self) -> Manifest:
+        info = self._infos[MANIFEST]
+        if info.file_size > _MAX_MANIFEST:
+            raise self.damaged("the manifest is too large")
+        with self._broken_is_damaged(MANIFEST):
+            content = self._archive.read(MANIFEST)
+        values = self._parsed(MANIFEST, content)
+        if not isinstance(values, dict) or values.get("format") != FORMAT:
+            raise UsageError(
+                f"{self._path.name} is no export of ntrader.",
+                hint="`ntrader export` makes such files.",
+            )
+        if values.get("version") != VERSION:
+            raise UsageError(
+                f"{self._path.name} has version {values.get('version')!r} of the format; "
+                f"this ntrader reads version {VERSION}.",
+                hint="A newer ntrader made it: update this one.",
+            )
+        try:
+            return Manifest.model_validate(values)
+        except ValidationError as error:
+            raise self.damaged(f"the manifest is not valid: {faults_text(error)}") from error
+
+    def _parsed(self, name: str, content: bytes) -> Any:
+        try:
+            value = json.loads(content.decode(), parse_constant=_refuse_constant)
+            _refuse_unstorable(value)
+        except (ValueError, RecursionError) as error:
+            raise self.damaged(f"the member {name} is not readable ({error})") from error
+        return value
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
+        """Give a member bit by bit, never more than it should have; then check its hash."""
+        member, digest, left = self._members[name], hashlib.sha256(), self._members[name].size
+        with self._broken_is_damaged(name), self._archive.open(self._infos[name]) as content:
+            while left and (chunk := content.read(min(left, _CHUNK))):
+                left -= len(chunk)
+                digest.update(chunk)
+                yield chunk
+            more = content.read(1)
+        if left or more or digest.hexdigest() != member.sha256:
+            raise self.damaged(f"the member {name} is not what was exported")
+
+    @contextmanager
+    def _broken_is_damaged(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except _BROKEN as error:
+            raise self.damaged(f"the member {name} is damaged ({error})") from error
+
+
+@contextmanager
+def opened_archive(path: Path) -> Iterator[Archive]:
+    """Open an archive and check all of it.
+
+    Raises:
+        NotFoundError: there is no such file.
+        UsageError: it is no archive of ours, or of a later version.
+        DamagedError: it is cut off, or anything in it is not what was written; the message names
+            the member.
+    """
+    try:
+        file = path.open("rb")
+    except FileNotFoundError as error:
+        raise NotFoundError(f"There is no file {path}.", hint="Check the path.") from error
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Check it.") from error
+    with file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except _BROKEN as error:
+            raise _no_zip(path, file) from error
+        with archive:
+            opened = Archive(path, archive)
+            _check_seal(opened, file)
+            yield opened
+
+
+def _no_zip(path: Path, file: IO[bytes]) -> DamagedError | UsageError:
+    file.seek(0)
+    if file.read(4) == b"PK\x03\x04":
+        return DamagedError(
+            f"{path.name} is refused: it is cut off or damaged.",
+            hint="Nothing was imported. Get the file again, or export the runs again.",
+        )
+    return UsageError(f"{path.name} is no zip file.", hint="`ntrader export` makes such files.")
+
+
+def _check_seal(archive: Archive, file: IO[bytes]) -> None:
+    """Refuse what no member's hash covers: names, times and whatever else a zip can hold."""
+    size = file.seek(0, os.SEEK_END)
+    if size < _SEAL or _sealed(file, size - _SEAL) != _tail(file, size):
+        raise archive.damaged("the file itself, outside of its members, is not as it was written")
+
+
+def _tail(file: IO[bytes], size: int) -> bytes:
+    file.seek(size - _SEAL)
+    return file.read(_SEAL)
+
+
+def _sealed(file: IO[bytes], length: int) -> bytes:
+    """Return the sha256, in hex, of the first `length` bytes."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while length and (chunk := file.read(min(length, _CHUNK))):
+        length -= len(chunk)
+        digest.update(chunk)
+    return digest.hexdigest().encode()
+
+
+def _refusal(info: zipfile.ZipInfo) -> str | None:
+    """Say why a member is refused by what the zip says of it, if it is."""
+    kind = stat.S_IFMT(info.external_attr >> 16)
+    reasons = {
+        "has a path that leads elsewhere": not _is_plain(info),
+        "is a link": stat.S_ISLNK(kind),
+        "is no file": kind not in (0, stat.S_IFREG, stat.S_IFLNK) or info.is_dir(),
+        "is encrypted": bool(info.flag_bits & _ENCRYPTED),
+        "is packed in a way that is not read here": info.compress_type not in _PACKED,
+        "unpacks to far more than it should": info.file_size > _RATIO_COUNTS_FROM
+        and info.file_size > MAX_RATIO * info.compress_size,
+    }
+    return next((reason for reason, holds in reasons.items() if holds), None)
+
+
+def _is_plain(info: zipfile.ZipInfo) -> bool:
+    name = info.orig_filename
+    return (
+        name == info.filename
+        and name.isascii()
+        and name.isprintable()
+        and not any(char in name for char in "\\:")
+        and not name.startswith("/")
+        and ".." not in PurePosixPath(name).parts
+        and name.rstrip("/") == str(PurePosixPath(name))
+    )
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _refuse_unstorable(value: Any, depth: int = 0) -> None:
+    """Refuse what PostgreSQL does not take (NUL, halves of surrogate pairs) or is no number."""
+    if depth > _MAX_DEPTH:
+        raise ValueError("nested too deeply")
+    match value:
+        case str():
+            value.encode()
+            if "\0" in value:
+                raise ValueError("a NUL in a text")
+        case float() if not math.isfinite(value):
+            raise ValueError("a number out of range")
+        case dict() | list():
+            parts = (*value, *value.values()) if isinstance(value, dict) else value
+            for part in parts:
+                _refuse_unstorable(part, depth + 1)
