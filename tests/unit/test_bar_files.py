@@ -436,7 +436,10 @@ TWO = "2020-01-02,10,12,9,11,50\n"
         (b"\x89PNG\r\n\x1a\n\x00\x00", "neither text in UTF-8 nor Parquet"),
         (b"date,open\x00,high,low,close\n", "neither text in UTF-8 nor Parquet"),
         (b"PAR1 and nothing of it", "bars.csv is a damaged Parquet file."),
-        (gzip.compress(at("2020-01-02").encode(), mtime=0)[:-9], "bars.csv is a damaged gzip file."),
+        (
+            gzip.compress(at("2020-01-02").encode(), mtime=0)[:-9],
+            "bars.csv is a damaged gzip file.",
+        ),
         (HEADER + TWO + "2020-01-03,10\n", "the header has 6 columns, but line 3 has 2."),
         (at("2020-01-02", "soon"), "Line 3: time 'soon' cannot be read."),
         (at("2020-01-02", ""), "Line 3: time is empty."),
