@@ -24,11 +24,10 @@ from ntrader.cli.comparison_text import (
     STAR,
     delta_text,
     metric_label,
-    metric_text,
     setting_text,
     significance_lines,
 )
-from ntrader.cli.tables import short_id
+from ntrader.cli.tables import metric_text, short_id
 from ntrader.domain.comparison import (
     LABELS,
     Comparison,

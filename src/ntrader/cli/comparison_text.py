@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ntrader.cli.tables import SHORT_ID, UNDEFINED, day, percent, ratio
+from ntrader.cli.tables import SHORT_ID, UNDEFINED
 from ntrader.domain.comparison import Interval, Significance, Unit
 
 STAR = "*"
@@ -39,23 +39,6 @@ _MANY_YEARS = 1_000
 def metric_label(name: str, *, short: bool = False) -> str:
     """Return what a metric is called in a table."""
     return _LABELS[name][short]
-
-
-def metric_text(unit: Unit, value: Any) -> str:
-    """Return a metric's value as it is shown."""
-    if value is None:
-        return UNDEFINED
-    match unit:
-        case Unit.FRACTION:
-            return percent(value)
-        case Unit.RATIO:
-            return ratio(value)
-        case Unit.MONEY:
-            return f"{value:,.2f}"
-        case Unit.COUNT:
-            return f"{value:,}"
-        case Unit.INSTANT:
-            return day(value)
 
 
 def delta_text(unit: Unit, delta: Any) -> str:

@@ -16,12 +16,11 @@ from ntrader.cli.comparison_text import (
     STAR,
     delta_text,
     metric_label,
-    metric_text,
     setting_label,
     setting_text,
     significance_lines,
 )
-from ntrader.cli.tables import plain_text, short_id
+from ntrader.cli.tables import metric_text, plain_text, short_id
 from ntrader.domain.comparison import (
     LABELS,
     Comparison,

@@ -30,7 +30,7 @@ def status(app: App, as_json: bool) -> None:
         return
     from ntrader.cli.tables import facts_table
 
-    app.show(facts_table(found.facts()))
+    app.show(facts_table(*found.facts()))
 
 
 @db.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ntrader.domain.artifacts import Artifact
+from ntrader.domain.comparison import METRIC_RULES, Unit
 from ntrader.domain.datasets import Dataset
 from ntrader.domain.events import Event
 from ntrader.domain.results import PerformanceMetrics, Trade
@@ -40,7 +41,7 @@ def history_table(
     A narrow terminal gets fewer columns: numbers are never cut. A stale run is marked with `*`.
     """
     metrics = [name for name in _HEADLINE if width >= _ROOM_FOR[name]]
-    if sorted_by in METRIC_FORMATS and sorted_by not in metrics:
+    if sorted_by in METRIC_RULES and sorted_by not in metrics:
         metrics[-1:] = [sorted_by] if len(metrics) > 3 else [*metrics[-1:], sorted_by]
     created = "%Y-%m-%d %H:%M" if width >= 78 else "%Y-%m-%d"
     table = plain_table("RUN", *(["CREATED (UTC)"] if width >= 50 else []))
@@ -78,9 +79,9 @@ def _metric_cells(run: BacktestRun, metrics: Sequence[str]) -> list[Text]:
         return [failed if name == metrics[0] else Text(UNDEFINED) for name in metrics]
     values = run.metrics.values()
     return [
-        _signed(values[name], METRIC_FORMATS[name](values[name]))
+        _signed(values[name], metric_text(METRIC_RULES[name].unit, values[name]))
         if name == "total_return"
-        else Text(METRIC_FORMATS[name](values[name]))
+        else Text(metric_text(METRIC_RULES[name].unit, values[name]))
         for name in metrics
     ]
 
@@ -91,7 +92,7 @@ def run_heading(run: BacktestRun) -> RenderableType:
     strategy = config["strategy"]
     parameters = ", ".join(f"{name}={value}" for name, value in strategy["parameters"].items())
     status = Text("success", "green") if run.error is None else Text("failed", "bold red")
-    return _facts(
+    return facts_table(
         ("Run", Text(str(run.run_id), style="cyan")),
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
@@ -275,7 +276,7 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
 def dataset_facts(dataset: Dataset, *more: tuple[str, Any]) -> Table:
     """Show one dataset, and below it what else is known."""
     instrument = dataset.instrument
-    return _facts(
+    return facts_table(
         ("Dataset", Text(dataset.name, style="cyan")),
         ("Hash", dataset.content_hash),
         ("Instrument", f"{instrument.id} ({instrument.kind}, prices in {instrument.currency})"),
@@ -325,7 +326,7 @@ def strategies_table(specs: Iterable[StrategySpec]) -> Table:
 
 def strategy_view(spec: StrategySpec) -> RenderableType:
     """Show one strategy with its parameters."""
-    facts = _facts(
+    facts = facts_table(
         ("Strategy", Text(f"{spec.name} {spec.version}", style="cyan")),
         ("Type", spec.type),
         ("Also called", ", ".join(spec.aliases) or UNDEFINED),
@@ -357,11 +358,6 @@ def bounds(parameter: ParameterSpec) -> str:
     return f"{left or '(-inf'}, {right or 'inf)'}"
 
 
-def facts_table(facts: Sequence[tuple[str, Any]]) -> Table:
-    """Show named facts, one a line."""
-    return _facts(*facts)
-
-
 def short_id(run: BacktestRun) -> str:
     """Return the prefix that names a run in everyday use."""
     return str(run.run_id)[:SHORT_ID]
@@ -389,28 +385,21 @@ def day(value: datetime | None) -> str:
     return f"{value:%Y-%m-%d}" if value.time() == value.time().min else f"{value:%Y-%m-%d %H:%M}"
 
 
-def amount(value: Decimal | None) -> str:
-    """Return an amount of money without its currency."""
-    return UNDEFINED if value is None else f"{value:,.2f}"
-
-
-def count(value: int) -> str:
-    """Return a count."""
-    return f"{value:,}"
-
-
-METRIC_FORMATS: dict[str, Callable[[Any], str]] = {
-    **dict.fromkeys(
-        ("total_return", "cagr", "max_drawdown", "volatility", "win_rate", "exposure"), percent
-    ),
-    **dict.fromkeys(("sharpe_ratio", "sortino_ratio", "calmar_ratio", "profit_factor"), ratio),
-    **dict.fromkeys(("final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"), amount),
-    **dict.fromkeys(
-        ("total_trades", "winning_trades", "losing_trades", "break_even_trades"), count
-    ),
-    "max_drawdown_at": day,
-}
-"""How each metric is shown, by its name."""
+def metric_text(unit: Unit, value: Any) -> str:
+    """Return a metric's value as it is shown."""
+    if value is None:
+        return UNDEFINED
+    match unit:
+        case Unit.FRACTION:
+            return percent(value)
+        case Unit.RATIO:
+            return ratio(value)
+        case Unit.MONEY:
+            return f"{value:,.2f}"
+        case Unit.COUNT:
+            return f"{value:,}"
+        case Unit.INSTANT:
+            return day(value)
 
 
 def plain_text(value: str) -> Text:
@@ -439,7 +428,8 @@ def plain_table(*left: str, right: Sequence[str] = ()) -> Table:
     return table
 
 
-def _facts(*facts: tuple[str, Any]) -> Table:
+def facts_table(*facts: tuple[str, Any]) -> Table:
+    """Show named facts, one a line."""
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, Self
 from uuid import UUID
 
@@ -150,6 +149,3 @@ class Count:
 
     value: int
     capped: bool
-
-
-type Sortable = datetime | Decimal | float | int

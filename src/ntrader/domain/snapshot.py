@@ -1,6 +1,5 @@
 """The configuration snapshot: everything that a re-run needs, and nothing that it must guess."""
 
-from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
@@ -135,10 +134,3 @@ class ConfigSnapshot(_Frozen):
         return fingerprint(
             self.config.model_dump(mode="json"), engine=engine, engine_version=engine_version
         )
-
-
-def utc(value: datetime) -> datetime:
-    """Take a naive datetime as UTC; the one place where that is done for instants at the edge."""
-    from datetime import UTC
-
-    return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
