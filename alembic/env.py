@@ -12,7 +12,7 @@ from alembic import context
 from sqlalchemy import Connection
 
 from ntrader.storage.migrations import VERSION_TABLE, take_migration_lock
-from ntrader.storage.tables import TABLES, Base
+from ntrader.storage.tables import SCHEMA, TABLES
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
@@ -26,7 +26,7 @@ def migrate(connection: Connection | None = None) -> None:
         connection=connection,
         dialect_name=None if connection else "postgresql",
         literal_binds=connection is None,
-        target_metadata=Base.metadata,
+        target_metadata=SCHEMA,
         version_table=VERSION_TABLE,
         include_name=include_name,
         compare_server_default=True,
@@ -43,7 +43,7 @@ async def migrate_database() -> None:
     settings = load_settings()
     with ExitStack() as stack:
         if settings.database_url is not None:
-            url = settings.database_url.get_secret_value()
+            url = settings.database_url
         else:
             from ntrader.storage.embedded import EmbeddedServer
 

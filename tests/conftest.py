@@ -1,15 +1,28 @@
 """Fixtures for all tests."""
 
 import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+from support.commands import Command, Result
 from support.database import SERVER_VARIABLES, Background, TestServer, test_server
 from support.homes import temporary_home
+
+# The same examples every time, few of them; `--hypothesis-profile=long` looks for new ones.
+_SHARED: Any = {
+    "deadline": None,
+    "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+}
+settings.register_profile("quick", max_examples=30, derandomize=True, **_SHARED)
+settings.register_profile("long", max_examples=2_000, **_SHARED)
+settings.load_profile("quick")
 
 
 @pytest.fixture(scope="session")
@@ -91,3 +104,21 @@ def save_run(database_url: str, background: Background) -> Iterator[Callable[...
     saver = Saver(database)
     yield lambda **changes: background.run(saver.save_new(**changes))
     background.run(database.close())
+
+
+@pytest.fixture
+def ntrader_process(home: Path) -> Command:
+    """Run a command in a process of its own, on the embedded server of an empty home."""
+
+    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "ntrader", *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            check=False,
+            env={**os.environ, **(env or {})},
+            **{"timeout": 120, **options},
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,22 +1,25 @@
 """Settings: from the environment, `.env` and the user's configuration file.
 
-Only entry points read them; everything below gets what it needs as arguments.
+Only entry points read them; everything below gets what it needs as arguments. They are read by
+hand: a settings library would take a sixth of the time of `ntrader history`.
 """
 
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, Self
 
 from platformdirs import user_config_path, user_data_path
-from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
 
-from ntrader.domain.faults import faults_text
 from ntrader.errors import InvalidConfigError
+
+type LogFormat = Literal["console", "json"]
+
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+LOG_FORMATS: tuple[LogFormat, ...] = ("console", "json")
+
+_DOTENV = Path(".env")
 
 
 def config_file() -> Path:
@@ -24,67 +27,130 @@ def config_file() -> Path:
     return user_config_path("ntrader") / "config.toml"
 
 
-class Settings(BaseSettings):
-    """What the user set, the environment first.
+def _default_home() -> Path:
+    return user_data_path("ntrader")
 
-    `database_url` is None where the embedded server is meant.
-    """
 
-    model_config = SettingsConfigDict(
-        env_prefix="NTRADER_", env_file=".env", extra="ignore", frozen=True, populate_by_name=True
-    )
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value that is not checked yet, and where it was found: `NTRADER_HOME`, `home in FILE`."""
 
-    database_url: SecretStr | None = Field(
-        default=None, validation_alias=AliasChoices("NTRADER_DATABASE_URL", "DATABASE_URL")
-    )
-    home: Path = Field(default_factory=lambda: user_data_path("ntrader"))
-    pg_bin: Path | None = None
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"] = "WARNING"
-    log_format: Literal["console", "json"] = "console"
+    value: Any
+    place: str
 
-    @field_validator("database_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
+    def text(self) -> str:
+        """Return the value, which must be a text."""
+        if not isinstance(self.value, str) or "\0" in self.value:
+            # Without the value: it may hold a password.
+            raise InvalidConfigError(f"{self.place} must be a text.")
+        return self.value
 
-    @field_validator("home")
-    @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def path(self) -> Path:
+        """Return the value as an absolute path."""
+        path = Path(self.text())
+        try:
+            return path.expanduser().absolute()
+        except RuntimeError as error:
+            raise InvalidConfigError(f"{self.place}: {error}") from error
 
-    @field_validator("log_level", mode="before")
-    @classmethod
-    def _upper(cls, value: object) -> object:
-        return value.upper() if isinstance(value, str) else value
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Put the user's TOML file behind the environment and `.env`."""
-        return (
-            init_settings,
-            env_settings,
-            dotenv_settings,
-            TomlConfigSettingsSource(settings_cls, config_file()),
+    def one_of[T: str](self, choices: tuple[T, ...], value: str) -> T:
+        """Return the one of `choices` that `value` names."""
+        for choice in choices:
+            if choice == value:
+                return choice
+        raise InvalidConfigError(
+            f"{self.place} must be one of {', '.join(choices)}, not {self.value!r}."
         )
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """What the user set.
+
+    `database_url` is None where the embedded server is meant; it may hold a password and is never
+    shown.
+    """
+
+    database_url: str | None = field(default=None, repr=False)
+    home: Path = field(default_factory=_default_home)
+    pg_bin: Path | None = None
+    log_level: str = "WARNING"
+    log_format: LogFormat = "console"
+
+    @classmethod
+    def of(cls, found: Mapping[str, Found]) -> Self:
+        """Return the settings that these values make, the defaults for the rest.
+
+        Raises:
+            InvalidConfigError: a value is not valid; the message names it and its place.
+        """
+        readers: dict[str, Callable[[Found], Any]] = {
+            "database_url": Found.text,
+            "home": Found.path,
+            "pg_bin": Found.path,
+            "log_level": lambda each: each.one_of(LOG_LEVELS, each.text().upper()),
+            "log_format": lambda each: each.one_of(LOG_FORMATS, each.text().lower()),
+        }
+        return cls(**{name: readers[name](value) for name, value in found.items()})
+
+
+NAMES = tuple(each.name for each in fields(Settings))
+
+
 def load_settings() -> Settings:
-    """Read the settings.
+    """Read the settings: the environment wins over `.env`, and that over the configuration file.
 
     Raises:
-        InvalidConfigError: a value is not valid; the message names it.
+        InvalidConfigError: a file cannot be read or a value is not valid; the message names it.
     """
+    found = {
+        **dict(_from_file(config_file())),
+        **dict(_from_variables(_read_dotenv(), f" in {_DOTENV}")),
+        **dict(_from_variables(os.environ, "")),
+    }
+    return Settings.of(found)
+
+
+def _from_variables(variables: Mapping[str, str | None], where: str) -> Iterator[tuple[str, Found]]:
+    """Yield what the variables set; an empty one sets nothing."""
+    for name in NAMES:
+        own = f"NTRADER_{name.upper()}"
+        for variable in (own, "DATABASE_URL") if name == "database_url" else (own,):
+            if value := variables.get(variable):
+                yield name, Found(value, f"{variable}{where}")
+                break
+
+
+def _from_file(path: Path) -> Iterator[tuple[str, Found]]:
+    if not path.is_file():
+        return
+    import tomllib
+
     try:
-        return Settings()
-    except ValidationError as error:
-        raise InvalidConfigError(
-            f"The settings are not valid: {faults_text(error)}.",
-            hint=f"Look at the environment, at .env and at {config_file()}.",
-        ) from error
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    for name, value in document.items():
+        if name not in NAMES:
+            raise InvalidConfigError(
+                f"There is no setting {name!r} in {path}.", hint=f"There are: {', '.join(NAMES)}."
+            )
+        yield name, Found(value, f"{name} in {path}")
+
+
+def _read_dotenv() -> Mapping[str, str | None]:
+    if not _DOTENV.is_file():
+        return {}
+    from dotenv import dotenv_values
+
+    try:
+        return dotenv_values(_DOTENV)
+    except (OSError, ValueError) as error:
+        raise _unreadable(_DOTENV, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidConfigError:
+    return InvalidConfigError(
+        f"The settings in {path} cannot be read: {error}.",
+        hint="Mend the file, or move it away to do without it.",
+    )

@@ -9,9 +9,11 @@
     ├── NotFoundError                   3  a run, dataset or strategy that is not there
     ├── DatabaseError                   1
     │   ├── DatabaseUnavailableError    4
+    │   │   └── DatabaseBusyError
     │   └── SchemaError
     ├── DamagedError                    1  a stored file is not what was stored
-    └── ConflictError                   1  refused, because something else needs it as it is
+    ├── ConflictError                   1  refused, because something else needs it as it is
+    └── JournalError                    1  what is begun cannot be written down
 
 A message says what happened, a hint what to do next. The exit code belongs to the class.
 TerminatedError stands beside the tree: it is no fault of anybody's.
@@ -77,10 +79,25 @@ class DatabaseError(NtraderError):
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The database cannot be reached."""
+    """The database cannot be reached.
+
+    `transient` says that the same may well succeed a moment later.
+    """
 
     code = "database_unavailable"
     exit_code = 4
+
+    def __init__(
+        self, message: str | None = None, *, hint: str | None = None, transient: bool = False
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.transient = transient
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """The database did not get to it: somebody else is in the way, or it took too long."""
+
+    code = "database_busy"
 
 
 class SchemaError(DatabaseError):
@@ -99,6 +116,12 @@ class ConflictError(NtraderError):
     """Something else still needs it."""
 
     code = "conflict"
+
+
+class JournalError(NtraderError):
+    """The journal cannot be used."""
+
+    code = "journal"
 
 
 class TerminatedError(SystemExit):

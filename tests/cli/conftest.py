@@ -1,11 +1,7 @@
 """Fixtures that run the command line."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,24 +23,6 @@ def ntrader(
         exit_code = main([str(argument) for argument in arguments])
         captured = capsys.readouterr()
         return Result(exit_code, captured.out, captured.err)
-
-    return run
-
-
-@pytest.fixture
-def ntrader_process(home: Path) -> Command:
-    """Run a command in a process of its own, on the embedded server of an empty home."""
-
-    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "ntrader", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **(env or {})},
-            **{"timeout": 120, **options},
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
 
     return run
 

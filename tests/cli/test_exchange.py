@@ -710,3 +710,56 @@ def test_refusals_are_json_too(ntrader: Command, tmp_path: Path) -> None:
 
     assert refused.json["error"]["code"] == "not_found"
     assert os.listdir(tmp_path) == []
+
+
+def test_what_lies_at_the_path_of_imported_code_is_never_executed_in_its_place(
+    ntrader: Command, elsewhere: Elsewhere, exported: Path, steps: Path
+) -> None:
+    """Whoever made the file chose that path: a file of this machine is not his to name."""
+    members = members_of(exported)
+    pack(exported, {name: each for name, each in members.items() if not name.startswith("sources")})
+    marker = steps.with_name("executed")
+    steps.write_text(f"open({str(marker)!r}, 'w')\n{STRATEGY}")
+    assert elsewhere("import", exported).exit_code == 0
+
+    for arguments in ((), ("--trust",), ("--attribute",)):
+        refused = elsewhere("reproduce", "@", *arguments)
+        assert refused.exit_code in (2, 3), refused.stderr
+        assert not marker.exists()
+
+
+def test_the_reproduction_of_an_imported_run_does_not_look_at_its_path_either(
+    ntrader: Command, elsewhere: Elsewhere, exported: Path, steps: Path
+) -> None:
+    marker = steps.with_name("executed")
+    steps.write_text(f"open({str(marker)!r}, 'w')\n{STRATEGY}")
+    elsewhere("import", exported)
+    assert elsewhere("reproduce", "@", "--trust").exit_code == 0
+
+    again = elsewhere("reproduce", "@")
+    assert (again.exit_code, marker.exists()) == (0, False), again.stderr
+    for option in ("--attribute", "--current-code"):
+        refused = elsewhere("reproduce", "@", option)
+        assert_refused(refused, "was imported", "--trust", exit_code=2)
+        assert not marker.exists()
+
+
+def test_reading_an_imported_run_executes_nothing(
+    ntrader: Command, elsewhere: Elsewhere, exported: Path, steps: Path, bundle: Path
+) -> None:
+    marker = steps.with_name("executed")
+    steps.write_text(f"open({str(marker)!r}, 'w')\n{STRATEGY}")
+    steps.with_name("signals.py").write_text(f"open({str(marker)!r}, 'w')\nEXIT = 15\n")
+    elsewhere("import", exported)
+    elsewhere("run", "--strategy", "sma")
+    for arguments in (
+        ("history",),
+        ("show", "@~1"),
+        ("show", "@~1", "--config"),
+        ("compare", "@", "@~1"),
+        ("export", "@~1", bundle, "--force"),
+        ("import", bundle),
+        ("delete", "@~1", "--dry-run"),
+    ):
+        assert elsewhere(*arguments).exit_code == 0, arguments
+        assert not marker.exists(), arguments

@@ -5,10 +5,12 @@ import io
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from uuid import UUID
 
 import pytest
 
+from ntrader.domain.columns import COLUMNS
 from ntrader.domain.queries import ORDERS
 from support.commands import Command
 
@@ -90,6 +92,9 @@ def test_the_limit_counts_matching_runs_not_runs_read(ntrader: Command, save_run
     [
         (["--strategy", "rsi"], {"rsi"}),
         (["--strategy", "rsi_mean_reversion"], {"rsi"}),
+        (["--strategy", "RSI-Mean-Reversion"], {"rsi"}),
+        (["--timeframe", "1d", "--symbol", "GOOG"], {"goog"}),
+        (["--timeframe", "1h"], set()),
         (["--type", "momentum"], {"goog"}),
         (["--symbol", "GOOG"], {"goog"}),
         (["--status", "failed"], {"failed"}),
@@ -168,6 +173,13 @@ def test_csv_has_one_row_a_run(ntrader: Command, save_run: SaveRun) -> None:
         (["--since", "tomorrow"], "tomorrow"),
         (["--status", "lost"], "lost"),
         (["-p", "fast_period"], "NAME=VALUE"),
+        (["--timeframe", "7m"], "7m"),
+        (["--columns", "run_id,luck"], "luck"),
+        (["--columns", "run_id,,status"], "''"),
+        (["--columns", "run_id,run_id"], "twice"),
+        (["--columns", "parameters."], "parameters."),
+        (["--columns", "run_id"], "--columns"),
+        (["--timeframe", "daily"], "daily"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else None,
 )
@@ -196,3 +208,85 @@ def test_names_cannot_drive_the_terminal(ntrader: Command, save_run: SaveRun) ->
 
     assert "\x1b" not in listed
     assert "?[b]red[/]" in listed
+
+
+@pytest.mark.parametrize("spelling", ["trend_following", "trend-following", "Trend Following"])
+def test_a_type_is_found_however_it_is_spelled(
+    ntrader: Command, save_run: SaveRun, spelling: str
+) -> None:
+    wanted = save_run(strategy="sma")
+    save_run(strategy="rsi")
+
+    runs = ntrader("history", "--type", spelling, "--json").json["runs"]
+
+    assert [run["run_id"] for run in runs] == [str(wanted)]
+
+
+def test_an_unknown_type_is_refused_and_the_known_ones_are_named(
+    ntrader: Command, save_run: SaveRun
+) -> None:
+    save_run(strategy="one_of_mine")  # its type is "own"
+
+    refused = ntrader("history", "--type", "trend_folowing")
+
+    assert refused.exit_code == 2
+    assert "trend_folowing" in refused.stderr
+    assert "trend_following, mean_reversion, momentum" in refused.stderr
+    assert ntrader("history", "--type", "own", "--symbol", "NONE").exit_code == 0
+    assert ntrader("history", "--type", "momentum").exit_code == 0
+
+
+def test_runs_of_a_class_are_found_by_the_path_that_run_takes(
+    ntrader: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = "from ntrader.engine.strategies import LongFlatStrategy\n\n" + "".join(
+        f"class {name}(LongFlatStrategy):\n    def on_bar(self, bar):\n        pass\n\n"
+        for name in ("Dip", "Peak")
+    )
+    for name in ("mine.py", "other.py"):
+        (tmp_path / name).write_text(code)
+    asked = ["mine.py:Dip", "mine.py:Peak", "other.py:Dip"]
+    made = [ntrader("run", "--strategy", each, "--json").json["run_id"] for each in asked]
+
+    found = [
+        [run["run_id"] for run in ntrader("history", "--strategy", each, "--json").json["runs"]]
+        for each in (*asked, str(tmp_path / "mine.py:Dip"))
+    ]
+
+    assert found == [[made[0]], [made[1]], [made[2]], [made[0]]]
+    page = ntrader("history", "--strategy", "mine.py:Dip", "--sort", "cagr", "--json").json
+    assert [run["run_id"] for run in page["runs"]] == [made[0]]
+    without_class = ntrader("history", "--strategy", "mine.py")
+    assert without_class.exit_code == 3
+    assert "mine.py:ClassName" in without_class.stderr
+
+
+def test_columns_choose_what_is_shown(ntrader: Command, save_run: SaveRun) -> None:
+    run_id = str(save_run(parameters={"fast_period": 7, "slow_period": 21}, sharpe_ratio=None))
+    failed = str(save_run(strategy="rsi", parameters={"rsi_period": 3}, failed=True))
+    columns = "run_id,parameters.fast_period,fee,sharpe_ratio,cagr,start"
+
+    table = ntrader("history", "--columns", columns).stdout.splitlines()
+    rows = list(csv.reader(io.StringIO(ntrader("history", "--columns", columns, "--csv").stdout)))
+
+    assert table[0].split() == ["RUN", "ID", "FAST", "PERIOD", "FEE", "SHARPE", "CAGR", "START"]
+    assert table[2].split() == [failed[:8], "-", "0.001", "-", "-", "2012-01-03", "00:00"]
+    assert table[3].split() == [run_id[:8], "7", "0.001", "-", "12.36%", "2012-01-03", "00:00"]
+    assert rows == [
+        columns.split(","),
+        [failed, "", "0.001", "", "", "2012-01-03T00:00:00Z"],
+        [run_id, "7", "0.001", "", "0.1236", "2012-01-03T00:00:00Z"],
+    ]
+
+
+def test_every_column_can_be_shown(ntrader: Command, save_run: SaveRun) -> None:
+    save_run()
+    save_run(failed=True)
+
+    every = ",".join(COLUMNS)
+
+    assert ntrader("history", "--columns", every).exit_code == 0
+    (names, *rows) = csv.reader(io.StringIO(ntrader("history", "--columns", every, "--csv").stdout))
+    assert names == list(COLUMNS)
+    assert [len(row) for row in rows] == [len(COLUMNS)] * 2

@@ -14,15 +14,15 @@ from support.database import TestServer
 ENGINE = {"nautilus_trader", "pandas"}
 ARRAYS = {"numpy", "pyarrow"}
 DATABASE = {"sqlalchemy", "asyncpg"}
-VALIDATION = {"pydantic", "pydantic_settings"}
+VALIDATION = {"pydantic"}
 SELDOM = {"alembic", "structlog", "yaml"}
 
 OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
 
 NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | OTHERS
-LISTS = ENGINE | ARRAYS | SELDOM | {"fsspec"}
+LISTS = ENGINE | ARRAYS | SELDOM | VALIDATION | {"fsspec", "dotenv"}
 # Fills and equity are read from Parquet.
-READS_FILES = ENGINE | SELDOM
+READS_FILES = ENGINE | SELDOM | VALIDATION
 
 # The modules that a command must not load.
 WITHOUT_STORE = {

@@ -154,6 +154,26 @@ def test_a_strategy_that_raises_leaves_a_failed_run(ntrader: Command, tmp_path: 
     assert [r["run_id"] for r in ntrader("history", "--status", "failed", "--json").json["runs"]]
 
 
+def test_the_traceback_that_is_shown_begins_in_the_users_file(
+    ntrader: Command, tmp_path: Path
+) -> None:
+    strategy = tmp_path / "raises.py"
+    strategy.write_text(RAISES)
+
+    ran = ntrader("run", "--strategy", f"{strategy}:Raises").stdout
+    shown = ntrader("show", "@").stdout
+    whole = ntrader("show", "@", "--json").json["error"]["traceback"]
+
+    for text in (ran, shown):
+        lines = [line.strip() for line in text.splitlines()]
+        assert "raises.py" in "".join(
+            lines[lines.index("Traceback (most recent call last):") :][1:3]
+        )
+        assert "runner.py" not in text
+        assert 'raise RuntimeError("no more bars, please")' in text
+    assert "runner.py" in whole
+
+
 def test_no_trades_leaves_undefined_metrics_with_their_reasons(ntrader: Command) -> None:
     run = ntrader("run", "--strategy", "momentum", "-p", "momentum_threshold=9", "--json").json
 

@@ -151,3 +151,25 @@ def test_an_altered_file_is_told_and_the_run_is_shown(ntrader: Command, home: Pa
     assert shown.exit_code == 0
     assert "224,460.06 USD" in shown.stdout
     assert "equity.parquet" in shown.stderr
+
+
+def test_parameters_stand_in_one_order_wherever_they_are_shown(ntrader: Command) -> None:
+    named = ("overbought_threshold", "oversold_threshold", "rsi_period")
+
+    ran = ntrader("run", "--strategy", "rsi", "--symbol", "GOOG")
+    asked_again = ntrader("run", "--strategy", "rsi", "--symbol", "GOOG", "--json")
+
+    texts = [
+        ran.stdout,
+        asked_again.stdout,
+        *(ntrader(*command).stdout for command in (
+            ("show", "@~1"),
+            ("show", "@", "--json"),
+            ("show", "@", "--config"),
+            ("history", "--json"),
+            ("history", "--csv"),
+        )),
+    ]  # fmt: skip
+    for text in texts:
+        places = [text.index(name) for name in named]
+        assert places == sorted(places), text

@@ -16,7 +16,7 @@ from ntrader.errors import SchemaError
 from ntrader.storage import migrations
 from ntrader.storage.database import Database
 from ntrader.storage.runs import RunRepository
-from ntrader.storage.tables import TABLES, Base
+from ntrader.storage.tables import SCHEMA, TABLES
 from support.database import execute
 from support.outcomes import make_result
 from support.saving import Saver, SaveRun
@@ -68,7 +68,7 @@ def difference(connection: Connection) -> list[Any]:
         "include_name": lambda name, kind, _: kind != "table" or name in TABLES,
     }
     context = MigrationContext.configure(connection, opts=options)
-    return list(compare_metadata(context, Base.metadata))
+    return list(compare_metadata(context, SCHEMA))
 
 
 async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty: Database) -> None:
@@ -94,7 +94,7 @@ async def test_autogenerate_finds_no_difference(database: Database) -> None:
 async def test_the_migrations_make_the_tables_that_the_program_describes(
     empty: Database, database: Database
 ) -> None:
-    await empty.run(lambda connection: connection.run_sync(Base.metadata.create_all))
+    await empty.run(lambda connection: connection.run_sync(SCHEMA.create_all))
     described, migrated = await schema_of(empty), await schema_of(database)
     for part in ("constraints", "indexes", "enums"):
         ours = [row for row in migrated[part] if migrations.VERSION_TABLE not in str(row)]

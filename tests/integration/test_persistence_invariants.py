@@ -18,7 +18,7 @@ from ntrader.domain.runs import RunMode, RunStatus
 from ntrader.domain.snapshot import ConfigSnapshot
 from ntrader.errors import ConflictError, DatabaseError
 from ntrader.storage.store import Store
-from ntrader.storage.tables import TABLES, Base
+from ntrader.storage.tables import SCHEMA, TABLES
 from support.outcomes import (
     NOW,
     make_artifact,
@@ -63,7 +63,7 @@ NOT_STORABLE: Any = [Event(type=EventType.WARNING, timestamp=NOW, payload=cast("
 async def contents(store: Store) -> dict[str, Any]:
     """Return every row of every table."""
     return {
-        name: await store.database.fetch(select(Base.metadata.tables[name]).order_by(text("1")))
+        name: await store.database.fetch(select(SCHEMA.tables[name]).order_by(text("1")))
         for name in sorted(TABLES)
     }
 
@@ -176,7 +176,7 @@ async def test_money_keeps_four_decimals(store: Store, used: dict[str, Any]) -> 
 
 
 async def test_every_metric_has_a_column() -> None:
-    columns = Base.metadata.tables["performance_metrics"].columns.keys()
+    columns = SCHEMA.tables["performance_metrics"].columns.keys()
     own = {"id", "backtest_run_id", "strategy_name", "instrument_symbol", "created_at"}
     assert set(columns) - own == set(METRICS)
 

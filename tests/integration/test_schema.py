@@ -11,8 +11,10 @@ from sqlalchemy import Executable, Table, delete, insert, select, text, update
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.artifacts import ArtifactKind
 from ntrader.domain.runs import RunMode, RunStatus
+from ntrader.domain.sources import StrategySource
 from ntrader.errors import ConflictError, DatabaseError
 from ntrader.storage.database import Database
+from ntrader.storage.sources import SourceRepository
 from ntrader.storage.tables import (
     artifacts_table,
     datasets_table,
@@ -298,6 +300,39 @@ async def test_a_run_cannot_become_a_reproduction(database: Database, save_run: 
 async def test_metrics_cannot_be_changed(database: Database, save_run: SaveRun) -> None:
     save_run()
     await refused(database, update(metrics_table).values(sharpe_ratio=9), "cannot be changed")
+
+
+@pytest.mark.parametrize(
+    ("table", "changes"),
+    [
+        (artifacts_table, {"sha256": "0" * 64}),
+        (artifacts_table, {"storage_path": "elsewhere"}),
+        (events_table, {"payload": {}}),
+        (sources_table, {"files": {"own.py": "import os"}}),
+    ],
+    ids=lambda value: value.name if isinstance(value, Table) else "-".join(value),
+)
+async def test_what_belongs_to_a_run_cannot_be_changed(
+    database: Database, save_run: SaveRun, table: Table, changes: dict[str, Any]
+) -> None:
+    run_id = uuid4()
+    save_run(run_id=run_id, artifacts=(make_artifact(run_id),), events=make_events())
+    await SourceRepository(database).keep(StrategySource(entry="own.py", files={"own.py": b""}))
+    before = await database.fetch(select(table))
+    await refused(database, update(table).values(changes), "cannot be changed")
+    assert await database.fetch(select(table)) == before
+
+
+@pytest.mark.parametrize(
+    "tables",
+    ["performance_metrics", "artifacts", "events", "strategy_sources", "datasets CASCADE"],
+)
+async def test_no_run_is_lost_by_truncating(
+    database: Database, save_run: SaveRun, tables: str
+) -> None:
+    save_run()
+    await refused(database, text(f"TRUNCATE {tables}"), "cannot be emptied")
+    assert await count(database, metrics_table) == 1
 
 
 @pytest.mark.parametrize("table", [datasets_table, strategies_table], ids=["dataset", "strategy"])

@@ -9,6 +9,7 @@ import os
 import shutil
 import threading
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,11 @@ class Background:
         self._thread.start()
 
     def run[T](self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return self.start(work).result()
+
+    def start[T](self, work: Coroutine[Any, Any, T]) -> "Future[T]":
+        """Let it run beside the test; its `result()` waits for it."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
 
     def close(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -1,12 +1,15 @@
 """A PostgreSQL that is reached as a real server is: over TCP, with a password."""
 
+import os
 import secrets
 import shutil
+import signal
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ntrader.storage.embedded.binaries import programs_for
+from ntrader.storage.embedded.binaries import Programs, programs_for
 from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster
 from ntrader.storage.embedded.layout import Layout, locate
 from support.homes import reachable_base
@@ -20,10 +23,26 @@ class TcpServer:
 
     url: str
     layout: Layout
+    programs: Programs
+    settings: Mapping[str, str]
+
+    def start(self) -> None:
+        """Start the server again after `halt` or `kill`."""
+        Cluster(self.layout, durable=False, settings=self.settings).start(self.programs)
+
+    def halt(self) -> None:
+        """Stop the server as an administrator does; its files stay."""
+        assert Cluster(self.layout).stop()
+
+    def kill(self) -> None:
+        """Kill the server; its files stay as they are."""
+        pid = Cluster(self.layout).ready_pid()
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
         """Stop the server and remove its files."""
-        assert Cluster(self.layout).stop()
+        self.halt()
         shutil.rmtree(self.layout.base)
 
 
@@ -45,8 +64,10 @@ def start_tcp_server(directory: Path) -> TcpServer:
     local.execute(programs, f"ALTER ROLE {USER} PASSWORD '{password}'")
     (layout.data / "pg_hba.conf").write_text(_ACCESS)
     listening = {"listen_addresses": "127.0.0.1", "port": str(port)}
-    Cluster(layout, durable=False, settings=listening).start(programs)
-    return TcpServer(f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}", layout)
+    url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
+    server = TcpServer(url, layout, programs, listening)
+    server.start()
+    return server
 
 
 def _free_port() -> int:

@@ -10,16 +10,10 @@ import numpy as np
 import pytest
 
 from ntrader.cli.comparison_page import kept_points
-from ntrader.domain.comparison import (
-    GUARDS,
-    METRIC_RULES,
-    UNBOUNDED,
-    Comparison,
-    GrowthCurve,
-    MetricComparison,
-    compare,
-)
+from ntrader.domain.comparability import GUARDS
+from ntrader.domain.comparison import Comparison, GrowthCurve, MetricComparison, compare
 from ntrader.domain.identity import sha256_text
+from ntrader.domain.ranking import METRIC_RULES, UNBOUNDED
 from ntrader.domain.results import METRICS
 from ntrader.domain.runs import BacktestRun
 from ntrader.engine import metrics as engine_metrics

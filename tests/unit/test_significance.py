@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ntrader.domain.comparison import Interval, Significance
 from ntrader.domain.results import EquityCurve
+from ntrader.domain.significance import Interval, Significance
 from ntrader.engine.metrics import (
     NO_VARIATION,
     RUINED,

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ntrader.cli.streams import OutputError, written_to
+from ntrader.cli.terminal import csv_cell, json_text, plain
 from ntrader.errors import NtraderError, UsageError
 
 if TYPE_CHECKING:
@@ -45,16 +48,16 @@ class App:
     @cached_property
     def console(self) -> Console:
         """Results, on stdout."""
-        from rich.console import Console
+        from ntrader.cli.consoles import PlainConsole
 
-        return Console(highlight=False)
+        return PlainConsole()
 
     @cached_property
     def notes(self) -> Console:
         """Hints and progress, on stderr."""
-        from rich.console import Console
+        from ntrader.cli.consoles import PlainConsole
 
-        return Console(stderr=True, highlight=False)
+        return PlainConsole(stderr=True)
 
     def call[T](self, service: Callable[[Workspace], Awaitable[T]]) -> T:
         """Run a service with an open workspace; the only place where an event loop starts."""
@@ -65,10 +68,9 @@ class App:
         async def with_workspace() -> T:
             workspace = Workspace(
                 self.settings.home,
-                database_url=None
-                if self.settings.database_url is None
-                else self.settings.database_url.get_secret_value(),
+                database_url=self.settings.database_url,
                 pg_bin=self.settings.pg_bin,
+                tell=self.note,
             )
             async with workspace:
                 return await service(workspace)
@@ -77,15 +79,18 @@ class App:
 
     def show(self, renderable: RenderableType) -> None:
         """Print a result for a person."""
-        self.console.print(renderable)
+        with written_to(sys.stdout):
+            self.console.print(renderable)
 
-    def say(self, text: str) -> None:
+    def say(self, text: str, *, nl: bool = True) -> None:
         """Print a result that is text, as it is but for what could drive the terminal."""
-        click.echo(_plain(text))
+        with written_to(sys.stdout):
+            click.echo(plain(text), nl=nl)
 
     def show_json(self, document: dict[str, Any]) -> None:
         """Print a result for a program."""
-        click.echo(json_text(document))
+        with written_to(sys.stdout):
+            click.echo(json_text(document))
 
     @property
     def ascii_only(self) -> bool:
@@ -100,8 +105,11 @@ class App:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(rows)
-        click.echo(text.getvalue(), nl=False)
+        writer.writerows([csv_cell(cell) for cell in row] for row in rows)
+        # A file gets every character; a terminal only those that cannot drive it.
+        shown = plain(text.getvalue()) if sys.stdout.isatty() else text.getvalue()
+        with written_to(sys.stdout):
+            click.echo(shown, nl=False, color=True)
 
     def show_records(self, records: Sequence[dict[str, Any]]) -> None:
         """Print flat objects of one shape as CSV."""
@@ -129,49 +137,42 @@ class App:
         """Print a hint for a person, on stderr."""
         from rich.text import Text
 
-        self.notes.print(Text(text), style="dim", soft_wrap=True)
+        with suppress(OutputError), written_to(sys.stderr):
+            self.notes.print(Text(text), style="dim", soft_wrap=True)
 
 
 pass_app = click.make_pass_decorator(App)
 
 
-def json_text(document: dict[str, Any]) -> str:
-    """Return a document as JSON: indented, non-ASCII kept, no NaN."""
-    import json
-
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-
-
-def report(error: Exception, arguments: Sequence[str]) -> int:
+def report(error: Exception, *, as_json: bool) -> int:
     """Tell the user of an error and return the exit code.
 
-    With `--json` it is one object on stdout; else a message and a hint on stderr. An error that is
+    With `as_json` it is one object on stdout; else a message and a hint on stderr. An error that is
     not ntrader's own is a bug: its traceback goes to stderr, marked as such.
     """
     if not isinstance(error, NtraderError):
         import traceback
 
-        traceback.print_exception(error)
+        with suppress(OutputError), written_to(sys.stderr):
+            click.echo(plain("".join(traceback.format_exception(error))), err=True)
         error = NtraderError(
             f"Internal error: {type(error).__name__}: {error}",
             hint="This is a bug in ntrader. Please report it with the traceback above.",
         )
-    if "--json" in arguments:
+    if as_json and not isinstance(error, OutputError):
         from ntrader.domain.documents import error_document
 
-        click.echo(json_text(error_document(error)))
+        with suppress(OutputError), written_to(sys.stdout):
+            click.echo(json_text(error_document(error)))
     else:
         _complain(error.message, error.hint)
     return error.exit_code
 
 
 def _complain(message: str, hint: str | None) -> None:
-    click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(_plain(message), err=True)
-    if hint:
-        click.secho(_plain(hint), dim=True, err=True)
-
-
-def _plain(text: str) -> str:
-    """Return text without characters that could drive the terminal."""
-    return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
+    # Where even stderr fails there is nobody left to tell.
+    with suppress(OutputError), written_to(sys.stderr):
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.echo(plain(message), err=True)
+        if hint:
+            click.secho(plain(hint), dim=True, err=True)

@@ -47,7 +47,8 @@ def equity_chart(
 ) -> "Text":
     """Return the curve as text, `width` columns wide: highest and lowest value, first and last day.
 
-    `values` are the equity in currency, `labels` what to write below the left and the right end.
+    `values` are the equity in currency, `labels` what to write below the left and the right
+    end, where there is room.
     """
     from rich.text import Text
 
@@ -62,7 +63,9 @@ def equity_chart(
         text.append(f"{mark:>{margin - 1}} ", style="dim")
         text.append(row, style="cyan")
         text.append("\n")
-    text.append(" " * margin)
     gap = len(points) - len(labels[0]) - len(labels[1])
-    text.append(f"{labels[0]}{' ' * max(gap, 1)}{labels[1]}", style="dim")
+    if gap > 0:
+        text.append(f"{' ' * margin}{labels[0]}{' ' * gap}{labels[1]}", style="dim")
+    else:
+        text.rstrip()
     return text

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 
 
 @click.command()
-@click.argument("runs", nargs=-1, metavar="RUN RUN ...")
+@click.argument("runs", nargs=-1, metavar="RUN RUN ...", shell_complete=complete_run)
 @click.option("--all", "show_all", is_flag=True, help="Show the configuration they share, too.")
 @click.option(
     "--html",

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from html import escape
 from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +27,8 @@ from ntrader.cli.comparison_text import (
     setting_text,
     significance_lines,
 )
-from ntrader.cli.tables import metric_text, short_id
+from ntrader.cli.formats import metric_text, short_id
+from ntrader.cli.terminal import plain
 from ntrader.domain.comparison import (
     LABELS,
     Comparison,
@@ -35,9 +36,9 @@ from ntrader.domain.comparison import (
     GrowthCurve,
     MetricComparison,
     Setting,
-    Significance,
 )
 from ntrader.domain.runs import BacktestRun
+from ntrader.domain.significance import Significance
 from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -143,14 +144,19 @@ def _embedded(value: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
+def _escaped(text: str) -> str:
+    """Return text that no browser takes for markup, without what cannot be seen in it."""
+    return html.escape(plain(text))
+
+
 def _warnings(warnings: Sequence[str]) -> str:
     if not warnings:
         return ""
-    return f'<ul class="warnings">{"".join(f"<li>{escape(text)}</li>" for text in warnings)}</ul>'
+    return f'<ul class="warnings">{"".join(f"<li>{_escaped(text)}</li>" for text in warnings)}</ul>'
 
 
 def _significance(significance: Significance) -> str:
-    lines = "".join(f"<p>{escape(line)}</p>" for line in significance_lines(significance))
+    lines = "".join(f"<p>{_escaped(line)}</p>" for line in significance_lines(significance))
     return f"<h2>Significance</h2>{lines}"
 
 
@@ -183,12 +189,12 @@ def _metrics_table(comparison: Comparison) -> str:
 
 
 def _metric_cell(metric: MetricComparison, index: int, run: BacktestRun) -> str:
-    value = escape(metric_text(metric.rule.unit, metric.values[index]))
+    value = _escaped(metric_text(metric.rule.unit, metric.values[index]))
     best = run.run_id in metric.best
     shown = f'<span class="best">{value}{STAR}</span>' if best else value
     delta = metric.deltas[index]
     if index and delta is not None:
-        shown += f"<small>{escape(delta_text(metric.rule.unit, delta))}</small>"
+        shown += f"<small>{_escaped(delta_text(metric.rule.unit, delta))}</small>"
     return f'<td class="number">{shown}</td>'
 
 
@@ -217,13 +223,13 @@ def _head(runs: Sequence[BacktestRun]) -> tuple[str, ...]:
 def _table(
     title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, kind: str = "texts"
 ) -> str:
-    header = "".join(f"<th>{escape(name)}</th>" for name in head)
+    header = "".join(f"<th>{_escaped(name)}</th>" for name in head)
     body = "".join(f"<tr>{''.join(cells)}</tr>" for cells in rows)
     return (
-        f'<h2>{escape(title)}</h2><div class="wide"><table class="{kind}">'
+        f'<h2>{_escaped(title)}</h2><div class="wide"><table class="{kind}">'
         f"<thead><tr>{header}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _cell(text: str, kind: str = "") -> str:
-    return f'<td class="{kind}">{escape(text)}</td>' if kind else f"<td>{escape(text)}</td>"
+    return f'<td class="{kind}">{_escaped(text)}</td>' if kind else f"<td>{_escaped(text)}</td>"

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ntrader.cli.tables import SHORT_ID, UNDEFINED
-from ntrader.domain.comparison import Interval, Significance, Unit
+from ntrader.cli.formats import SHORT_ID, UNDEFINED
+from ntrader.domain.ranking import Unit
+from ntrader.domain.significance import Interval, Significance
 
 STAR = "*"
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -20,7 +19,8 @@ from ntrader.cli.comparison_text import (
     setting_text,
     significance_lines,
 )
-from ntrader.cli.tables import metric_text, plain_text, short_id
+from ntrader.cli.formats import metric_text, plain_text, short_id
+from ntrader.cli.layout import plain_table
 from ntrader.domain.comparison import (
     LABELS,
     Comparison,
@@ -97,7 +97,7 @@ def comparison_view(report: ComparisonReport, *, show_all: bool, width: int) -> 
 
 def runs_table(runs: Sequence[BacktestRun]) -> Table:
     """Say which run each letter stands for."""
-    table = _table()
+    table = plain_table()
     for name in ("", "RUN", "STRATEGY", "DATA", "PERIOD"):
         table.add_column(name, no_wrap=name != "STRATEGY", overflow="fold", min_width=len("A"))
     for label, style, run in zip(LABELS, _STYLES, runs, strict=False):
@@ -180,7 +180,7 @@ def _metrics_in_columns(comparison: Comparison) -> Table:
     """Lay out a metric a line; the delta is a column for two runs, else a second line."""
     runs = comparison.runs
     pair = len(runs) == len("AB")
-    table = _table("METRIC")
+    table = plain_table("METRIC")
     for label in LABELS[: len(runs)]:
         table.add_column(label, justify="right", no_wrap=True)
     if pair:
@@ -201,7 +201,7 @@ def _metrics_in_rows(comparison: Comparison) -> list[RenderableType]:
     by_name = {metric.name: metric for metric in comparison.metrics}
     tables: list[RenderableType] = []
     for names in _GROUPS:
-        table = _table("")
+        table = plain_table("")
         for name in names:
             table.add_column(metric_label(name, short=True), justify="right", no_wrap=True)
         for index, label in enumerate(LABELS[: len(runs)]):
@@ -228,7 +228,7 @@ def _delta(metric: MetricComparison, index: int) -> Text:
 
 
 def _settings_in_columns(settings: Sequence[Setting]) -> Table:
-    table = _table("SETTING")
+    table = plain_table("SETTING")
     for label in LABELS[: len(settings[0].values)]:
         table.add_column(label, overflow="fold")
     for setting in settings:
@@ -241,7 +241,7 @@ def _settings_in_columns(settings: Sequence[Setting]) -> Table:
 
 def _settings_by_value(settings: Sequence[Setting]) -> Table:
     """List each value with the letters of the runs that have it."""
-    table = _table("SETTING")
+    table = plain_table("SETTING")
     table.add_column("VALUE (RUNS)", overflow="fold")
     for setting in settings:
         groups: dict[str, str] = {}
@@ -264,10 +264,3 @@ def _footnote(comparison: Comparison) -> str:
 
 def _warning(text: str) -> Text:
     return Text("Warning: ", style="yellow") + plain_text(text)
-
-
-def _table(*left: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), show_edge=False)
-    for name in left:
-        table.add_column(name, no_wrap=True)
-    return table

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_dataset
 from ntrader.cli.options import json_option
 
 
@@ -99,7 +100,7 @@ def import_(
             }
         )
         return
-    from ntrader.cli.tables import dataset_facts
+    from ntrader.cli.dataset_tables import dataset_facts
 
     for warning in imported.warnings:
         app.note(f"Warning: {warning}")
@@ -126,7 +127,7 @@ def list_(app: App, as_csv: bool, as_json: bool) -> None:
         else:
             app.show_records(documents)
     elif datasets:
-        from ntrader.cli.tables import datasets_table
+        from ntrader.cli.dataset_tables import datasets_table
 
         app.show(datasets_table(datasets))
     else:
@@ -134,7 +135,7 @@ def list_(app: App, as_csv: bool, as_json: bool) -> None:
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_dataset)
 @json_option
 @pass_app
 def show(app: App, dataset: str, as_json: bool) -> None:
@@ -167,13 +168,13 @@ def show(app: App, dataset: str, as_json: bool) -> None:
             }
         )
         return
-    from ntrader.cli.tables import dataset_details_view
+    from ntrader.cli.dataset_tables import dataset_details_view
 
     app.show(dataset_details_view(details))
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_dataset)
 @json_option
 @pass_app
 def verify(app: App, dataset: str, as_json: bool) -> int:
@@ -203,7 +204,7 @@ def verify(app: App, dataset: str, as_json: bool) -> int:
 
 
 @data.command()
-@click.argument("dataset")
+@click.argument("dataset", shell_complete=complete_dataset)
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @json_option
 @pass_app

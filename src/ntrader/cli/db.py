@@ -5,6 +5,8 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.db_check import check
+from ntrader.cli.db_dump import dump, restore
 from ntrader.cli.options import json_option
 
 
@@ -20,17 +22,26 @@ def db() -> None:
 @db.command()
 @json_option
 @pass_app
-def status(app: App, as_json: bool) -> None:
-    """Show where the database is, whether it runs, and its schema."""
+def status(app: App, as_json: bool) -> int:
+    """Show where the database is, whether it runs, its schema, and what waits in the journal.
+
+    Exits 4 where a server of your own cannot be reached.
+    """
     from ntrader.services.databases import database_status
 
     found = app.call(database_status)
     if as_json:
-        app.show_json(found.to_dict())
-        return
-    from ntrader.cli.tables import facts_table
+        from ntrader.domain.documents import error_document
 
-    app.show(facts_table(*found.facts()))
+        problem = {} if found.problem is None else error_document(found.problem)
+        app.show_json({**found.to_dict(), **problem})
+    else:
+        from ntrader.cli.layout import Facts
+
+        app.show(Facts(*found.facts()))
+        if found.problem is not None:
+            app.complain(found.problem.message, found.problem.hint)
+    return 0 if found.problem is None else found.problem.exit_code
 
 
 @db.command()
@@ -75,7 +86,7 @@ def url(app: App, as_json: bool) -> None:
     if as_json:
         app.show_json({"url": found})
     else:
-        click.echo(found)
+        app.say(found)
 
 
 @db.command()
@@ -92,3 +103,7 @@ def upgrade(app: App, as_json: bool) -> None:
         app.show(f"The schema is up to date ({after}).")
     else:
         app.show(f"Upgraded the schema from {before or 'empty'} to {after}.")
+
+
+for command in (check, dump, restore):
+    db.add_command(command)

@@ -7,11 +7,12 @@ from pathlib import Path
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 
 
 @click.command()
-@click.argument("runs", nargs=-1, required=True, metavar="RUN...")
+@click.argument("runs", nargs=-1, required=True, metavar="RUN...", shell_complete=complete_run)
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.zip")
 @click.option("--with-data", is_flag=True, help="Put the bars in too, to reproduce it elsewhere.")
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")

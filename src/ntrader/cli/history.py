@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 import click
 
 from ntrader.cli.app import App, pass_app
-from ntrader.cli.options import Instant, json_option, parameter_option, parse_parameters
+from ntrader.cli.completion import complete_order, complete_strategy
+from ntrader.cli.options import Instant, Word, json_option, parameter_option, parse_parameters
+from ntrader.domain.strategies import normal_name
+from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,10 +21,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--strategy", metavar="NAME", help="Runs of this strategy.")
-@click.option("--type", "strategy_type", metavar="TYPE", help="Runs of this type of strategy.")
+@click.option(
+    "--strategy",
+    metavar="NAME",
+    shell_complete=complete_strategy,
+    help="Runs of this strategy, by name or path/to/file.py:Class.",
+)
+@click.option(
+    "--type",
+    "strategy_type",
+    type=Word("type", normal_name),
+    metavar="TYPE",
+    help="Runs of this type of strategy.",
+)
 @click.option("--symbol", help="Runs on this symbol.")
-@click.option("--timeframe", metavar="BAR", help="Runs on these bars.")
+@click.option(
+    "--timeframe",
+    type=Word("timeframe", lambda text: str(Timeframe.parse(text))),
+    metavar="BAR",
+    help="Runs on these bars.",
+)
 @click.option("--status", type=click.Choice(["success", "failed"]), help="Runs that ended so.")
 @click.option("--since", type=Instant(), help="Runs made at or after this instant (UTC).")
 @click.option("--until", type=Instant(), help="Runs made before this instant (UTC).")
@@ -31,6 +51,7 @@ if TYPE_CHECKING:
     default="created_at",
     show_default=True,
     metavar="METRIC[:asc]",
+    shell_complete=complete_order,
     help="Order by a metric, highest first.",
 )
 @click.option(
@@ -41,6 +62,11 @@ if TYPE_CHECKING:
     help="How many runs at most.",
 )
 @click.option("--after", metavar="CURSOR", help="The page after the one that gave this cursor.")
+@click.option(
+    "--columns",
+    metavar="NAMES",
+    help="What to show of each run, such as run_id,parameters.fast_period,sharpe_ratio.",
+)
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
 @json_option
 @pass_app
@@ -58,6 +84,7 @@ def history(
     sort: str,
     limit: int,
     after: str | None,
+    columns: str | None,
     as_csv: bool,
     as_json: bool,
 ) -> None:
@@ -68,16 +95,20 @@ def history(
     ntrader history --symbol IBM --since 2026-01-01 -p fast_period=10
     """
     from ntrader.domain.annotations import checked_tag
+    from ntrader.domain.columns import parse_columns
     from ntrader.domain.queries import Cursor, RunFilter, RunOrder
     from ntrader.domain.runs import RunStatus
-    from ntrader.services.history import list_runs, parameter_value, strategy_name
+    from ntrader.services.history import list_runs, parameter_value, strategy_filter
 
     if as_csv and as_json:
         raise UsageError("Choose one of --csv and --json.")
+    chosen = None if columns is None else parse_columns(columns)
+    if chosen is not None and as_json:
+        raise UsageError("--columns is for tables and CSV.", hint="--json always gives all.")
     if since is not None and until is not None and since >= until:
         raise UsageError("--since lies after --until.", hint="Swap them.")
     where = RunFilter(
-        strategy=None if strategy is None else strategy_name(strategy),
+        **({} if strategy is None else strategy_filter(strategy)),
         strategy_type=strategy_type,
         symbol=symbol,
         timeframe=timeframe,
@@ -99,23 +130,33 @@ def history(
 
         app.show_json(history_document(found))
     elif as_csv:
-        _show_csv(app, found.page)
+        _show_csv(app, found.page, chosen)
     else:
-        _show(app, found, order, where)
+        _show(app, found, order, where, chosen)
 
 
-def _show(app: App, found: RunList, order: RunOrder, where: RunFilter) -> None:
+def _show(
+    app: App,
+    found: RunList,
+    order: RunOrder,
+    where: RunFilter,
+    columns: Sequence[str] | None,
+) -> None:
     page = found.page
     if not page.items:
         app.note(_nothing(where))
         return
-    from ntrader.cli.tables import history_table
+    from ntrader.cli.tables import columns_table, history_table
 
-    app.show(
-        history_table(page.items, stale=found.stale, width=app.console.width, sorted_by=order.by)
-    )
-    if found.stale:
-        app.note("* stale: the data, the code or the engine has changed since; see `ntrader show`.")
+    if columns is not None:
+        app.show(columns_table(page.items, columns))
+    else:
+        width = app.console.width
+        app.show(history_table(page.items, stale=found.stale, width=width, sorted_by=order.by))
+        if found.stale:
+            app.note(
+                "* stale: the data, the code or the engine has changed since; see `ntrader show`."
+            )
     if page.next is not None:
         app.note(f"There are more: add --after {page.next.encode()}")
 
@@ -128,9 +169,10 @@ def _nothing(where: RunFilter) -> str:
     return "No run matches. `ntrader history` without options lists all."
 
 
-def _show_csv(app: App, page: Page[BacktestRun]) -> None:
+def _show_csv(app: App, page: Page[BacktestRun], columns: Sequence[str] | None) -> None:
     from ntrader.domain.documents import CSV_COLUMNS, csv_row
 
-    app.show_csv(CSV_COLUMNS, [csv_row(run) for run in page.items])
+    names = columns or CSV_COLUMNS
+    app.show_csv(names, [csv_row(run, names) for run in page.items])
     if page.next is not None:
         app.note(f"There are more: add --after {page.next.encode()}")

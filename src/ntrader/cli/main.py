@@ -8,6 +8,13 @@ from collections.abc import Sequence
 import click
 
 from ntrader.cli.app import App, CommandLineError, report
+from ntrader.cli.arguments import asks_for_json
+from ntrader.cli.signals import (
+    InterruptedByUserError,
+    end_at_once_when_interrupted,
+    unwind_when_terminated,
+)
+from ntrader.cli.streams import open_missing_streams
 
 # name: (module:attribute, short help), so that `--help` needs no command's module.
 _COMMANDS = {
@@ -68,28 +75,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         result = cli.main(given, prog_name="ntrader", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except click.Abort:
-        return report(CommandLineError("Aborted."), given)
+    except (click.Abort, KeyboardInterrupt):
+        return report(InterruptedByUserError(), as_json=asks_for_json(cli, given))
     except click.ClickException as error:
-        return report(CommandLineError.of(error), given)
-    except BrokenPipeError:
-        return _closed_pipe()
+        return report(CommandLineError.of(error), as_json=asks_for_json(cli, given))
     except Exception as error:
-        return report(error, given)
+        return report(error, as_json=asks_for_json(cli, given))
     return result if isinstance(result, int) else 0
-
-
-def _closed_pipe() -> int:
-    """End quietly when the reader of our output has gone (`ntrader history | head -1`)."""
-    import os
-
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
 
 
 def entry_point() -> None:
     """Run as the installed command."""
+    open_missing_streams()
+    unwind_when_terminated()
     exit_code = main()
+    end_at_once_when_interrupted()
     # On its way out the interpreter would search all that was loaded for garbage, for nothing: a
     # quarter of `history`. What is still referenced is finalised as ever.
     gc.freeze()

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 from ntrader.errors import UsageError
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.argument("text", required=False)
 @click.option("--clear", is_flag=True, help="Remove the note.")
 @json_option
@@ -35,7 +36,7 @@ def note(app: App, run: str, text: str | None, clear: bool, as_json: bool) -> No
 
         app.show_json(annotations_document(noted))
     elif noted.note is None:
-        from ntrader.cli.tables import short_id
+        from ntrader.cli.formats import short_id
 
         app.note(f"Run {short_id(noted)} has no note.")
     else:

@@ -15,6 +15,18 @@ json_option = click.option(
 )
 
 
+class Word(click.ParamType[str]):
+    """A word that `read` turns into the one that is stored, or refuses."""
+
+    def __init__(self, name: str, read: Callable[[str], str]) -> None:
+        self.name = name
+        self._read = read
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read the word."""
+        return self._read(value)
+
+
 class Instant(click.ParamType[datetime]):
     """An instant in ISO 8601; naive is UTC, and a bare date stands for its midnight."""
 

@@ -1,4 +1,4 @@
-"""The progress bar: bars done, bars a second, time left; on stderr, on a terminal only."""
+"""The progress bar: what is done, how much a second, time left; on stderr, on a terminal only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ type Tell = Callable[[int, int], None]
 
 
 @contextmanager
-def progress_bar(app: App, *, wanted: bool | None = None) -> Iterator[Tell | None]:
-    """Give what is told (bars done, bars in all), or None where no bar is to be seen.
+def progress_bar(
+    app: App, *, wanted: bool | None = None, task: str = "Backtest", unit: str = "bars"
+) -> Iterator[Tell | None]:
+    """Give what is told (units done, units in all), or None where no bar is to be seen.
 
     `wanted` forces it on or off; else it is shown on a terminal.
     """
@@ -37,18 +39,18 @@ def progress_bar(app: App, *, wanted: bool | None = None) -> Iterator[Tell | Non
         BarColumn(bar_width=None),
         TaskProgressColumn(),
         MofNCompleteColumn(),
-        TextColumn("bars  {task.fields[rate]}"),
+        TextColumn(f"{unit}  {{task.fields[rate]}}"),
         TimeRemainingColumn(compact=True),
         console=app.notes,
         transient=True,
         # The engine holds the interpreter: a refresh of its own would only wait for it.
         auto_refresh=False,
     ) as progress:
-        task = progress.add_task("Backtest", total=None, rate="")
+        shown = progress.add_task(task, total=None, rate="")
 
         def tell(done: int, total: int) -> None:
             speed = progress.tasks[0].speed
             rate = "" if speed is None else f"{speed:,.0f}/s"
-            progress.update(task, completed=done, total=total, rate=rate, refresh=True)
+            progress.update(shown, completed=done, total=total, rate=rate, refresh=True)
 
         yield tell

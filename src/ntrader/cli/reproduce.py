@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 
 DIFFERENT = 5
@@ -12,7 +13,7 @@ DIFFERENT = 5
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option("--current-code", is_flag=True, help="Use the strategy as it is today.")
 @click.option("--attribute", is_flag=True, help="Say what moved the answer: code or data.")
 @click.option("--trust", is_flag=True, help="Execute the code that came with an imported run.")

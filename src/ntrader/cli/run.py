@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_dataset, complete_strategy
 from ntrader.cli.options import json_option, parameter_option, parse_parameters
 from ntrader.errors import UsageError
 
@@ -17,10 +18,20 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path), required=False)
-@click.option("--strategy", metavar="NAME", help="A registered name, or path/to/file.py:Class.")
+@click.option(
+    "--strategy",
+    metavar="NAME",
+    shell_complete=complete_strategy,
+    help="A registered name, or path/to/file.py:Class.",
+)
 @parameter_option("A parameter of the strategy; may be repeated.")
 @click.option("--symbol", help="What to trade; the sample data have IBM and GOOG.")
-@click.option("--dataset", metavar="REF", help="A dataset by name, hash or id.")
+@click.option(
+    "--dataset",
+    metavar="REF",
+    shell_complete=complete_dataset,
+    help="A dataset by name, hash or id.",
+)
 @click.option("--timeframe", metavar="BAR", help="The bars to use, such as 1d or 15m.")
 @click.option("--start", metavar="DATE", help="First day or instant (UTC).")
 @click.option("--end", metavar="DATE", help="Last day, or the instant at which to stop (UTC).")
@@ -110,12 +121,13 @@ def _show_json(app: App, report: RunReport) -> None:
             "save_error": None
             if report.save_error is None
             else error_document(report.save_error)["error"],
+            "waiting": report.waiting,
         }
     )
 
 
 def _show(app: App, report: RunReport, *, saving: bool) -> None:
-    from ntrader.cli.tables import short_id
+    from ntrader.cli.formats import short_id
     from ntrader.cli.views import run_view
 
     run = report.details.run
@@ -142,7 +154,7 @@ def _shout(app: App, report: RunReport) -> None:
 
 
 def _duplicates_note(report: RunReport) -> str:
-    from ntrader.cli.tables import percent, short_id
+    from ntrader.cli.formats import percent, short_id
 
     newest = report.duplicates[0]
     gave = "failed" if newest.metrics is None else f"gave {percent(newest.metrics.total_return)}"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 from ntrader.errors import UsageError
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.option("--config", is_flag=True, help="Print the run as YAML that `ntrader run` takes.")
 @click.option("--trades", is_flag=True, help="List the closed trades.")
 @click.option("--events", is_flag=True, help="List what happened, in order.")
@@ -59,7 +60,7 @@ def _show_config(app: App, reference: str, *, as_json: bool) -> None:
     if as_json:
         app.show_json(run.snapshot)
     else:
-        click.echo(request_yaml(snapshot_of(run)), nl=False)
+        app.say(request_yaml(snapshot_of(run)), nl=False)
 
 
 def _show_trades(app: App, reference: str, *, as_json: bool) -> None:

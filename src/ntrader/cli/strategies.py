@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_strategy
 from ntrader.cli.options import json_option
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_strategy)
 @click.option("--csv", "as_csv", is_flag=True, help="Print the list as CSV.")
 @json_option
 @pass_app
@@ -27,7 +28,7 @@ def strategies(app: App, name: str | None, as_csv: bool, as_json: bool) -> None:
 
             app.show_json(strategy_document(spec))
         else:
-            from ntrader.cli.tables import strategy_view
+            from ntrader.cli.strategy_tables import strategy_view
 
             app.show(strategy_view(spec))
         return
@@ -42,7 +43,7 @@ def strategies(app: App, name: str | None, as_csv: bool, as_json: bool) -> None:
             [(spec.name, spec.version, spec.type, spec.description) for spec in specs],
         )
     else:
-        from ntrader.cli.tables import strategies_table
+        from ntrader.cli.strategy_tables import strategies_table
 
         app.show(strategies_table(specs))
         app.note("`ntrader strategies NAME` shows the parameters of one.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
+from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
 
 
 @click.command()
-@click.argument("run")
+@click.argument("run", shell_complete=complete_run)
 @click.argument("tags", nargs=-1, required=True, metavar="TAG...")
 @click.option("--remove", is_flag=True, help="Take the tags off.")
 @json_option
@@ -31,7 +32,7 @@ def tag(app: App, run: str, tags: tuple[str, ...], remove: bool, as_json: bool) 
 
         app.show_json(annotations_document(tagged))
     else:
-        from ntrader.cli.tables import short_id
+        from ntrader.cli.formats import short_id
 
         said = f"has the tags {' '.join(tagged.tags)}" if tagged.tags else "has no tags"
         app.say(f"Run {short_id(tagged)} {said}.")

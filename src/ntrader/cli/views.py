@@ -6,14 +6,16 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from ntrader.cli.charts import equity_chart
+from ntrader.cli.formats import plain_text
+from ntrader.cli.layout import lines
 from ntrader.cli.tables import (
     artifacts_table,
-    environment_notes,
     metrics_table,
-    plain_text,
+    provenance,
     run_heading,
     undefined_notes,
 )
+from ntrader.cli.tracebacks import own_frames
 from ntrader.domain.runs import RunDetails
 
 CHART_WIDTH = 78
@@ -24,9 +26,13 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
     run = details.run
     parts: list[RenderableType] = [run_heading(run), Text()]
     if run.error is not None:
-        parts += [Text("Error", style="bold red"), *_lines(run.error.message)]
+        parts += [Text("Error", style="bold red"), lines(run.error.message)]
         if run.error.traceback:
-            parts += [Text(), Text("Traceback", style="dim"), *_lines(run.error.traceback)]
+            parts += [
+                Text(),
+                Text("Traceback", style="dim"),
+                lines(own_frames(run.error.traceback)),
+            ]
         return Group(*parts)
     if run.metrics is not None:
         parts.append(metrics_table(run.metrics, run.config["instrument"]["currency"]))
@@ -55,13 +61,5 @@ def details_view(details: RunDetails, *, width: int, ascii_only: bool = False) -
         parts += [Text(f"Stale: changed since the run: {changed}.", style="yellow"), Text()]
     if details.artifacts:
         parts += [artifacts_table(details.artifacts), Text()]
-    run = details.run
-    parts.append(Text(f"Fingerprint  {run.fingerprint}", style="dim"))
-    if run.result_digest is not None:
-        parts.append(Text(f"Result       {run.result_digest}", style="dim"))
-    parts += environment_notes(run.metadata.get("environment", {}))
+    parts.append(provenance(details.run))
     return Group(*parts)
-
-
-def _lines(text: str) -> list[Text]:
-    return [plain_text(line) for line in text.rstrip().splitlines()]

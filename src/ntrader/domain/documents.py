@@ -6,13 +6,14 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from ntrader.domain.artifacts import Artifact
+from ntrader.domain.columns import cells
 from ntrader.domain.datasets import Dataset
 from ntrader.domain.deletion import Deletion
 from ntrader.domain.events import Event
-from ntrader.domain.identity import canonical_json, instant_text
+from ntrader.domain.identity import instant_text
 from ntrader.domain.pins import Pin
 from ntrader.domain.queries import RunList
-from ntrader.domain.reproduction import Divergence, Reproduction
+from ntrader.domain.reproduction import Attribution, Divergence, Finding, Reproduction
 from ntrader.domain.results import METRICS, Fill, PerformanceMetrics, Trade
 from ntrader.domain.runs import BacktestRun, RunDetails
 from ntrader.domain.strategies import StrategySpec
@@ -20,7 +21,8 @@ from ntrader.errors import NtraderError
 
 if TYPE_CHECKING:
     from ntrader.domain.bundles import Exported, Imported
-    from ntrader.domain.comparison import ComparisonReport, Interval, Significance
+    from ntrader.domain.comparison import ComparisonReport
+    from ntrader.domain.significance import Interval, Significance
 
 
 def run_document(
@@ -39,7 +41,7 @@ def run_document(
             "name": strategy["name"],
             "version": strategy["version"],
             "type": strategy["type"],
-            "parameters": strategy["parameters"],
+            "parameters": run.parameters,
         },
         "instrument": f"{instrument['symbol']}.{instrument['venue']}",
         "symbol": run.symbol,
@@ -96,23 +98,12 @@ CSV_COLUMNS = (
     "parameters",
     *METRICS,
 )
+"""What CSV has of a run where nothing else is asked for."""
 
 
-def csv_row(run: BacktestRun) -> list[Any]:
-    """Return a run as the cells of `CSV_COLUMNS`; undefined is empty, parameters are JSON."""
-    metrics = {} if run.metrics is None else metrics_document(run.metrics)
-    return [
-        str(run.run_id),
-        run.status.value,
-        instant_text(run.created_at),
-        run.strategy_name,
-        run.symbol,
-        run.timeframe,
-        instant_text(run.start),
-        instant_text(run.end),
-        canonical_json(run.config["strategy"]["parameters"]),
-        *(metrics.get(name) for name in METRICS),
-    ]
+def csv_row(run: BacktestRun, columns: Sequence[str] = CSV_COLUMNS) -> list[Any]:
+    """Return a run as the cells of `columns`; undefined is empty, parameters are JSON."""
+    return [plain(value) for value in cells(run, columns)]
 
 
 def history_document(found: RunList) -> dict[str, Any]:
@@ -282,25 +273,39 @@ def reproduction_document(found: Reproduction) -> dict[str, Any]:
         "verdict": found.verdict.value,
         "checked": {check.pin.value: check.state.value for check in found.checks},
         "details": {check.pin.value: check.detail for check in found.checks if check.detail},
+        **_finding(found.finding),
+        "errors": {"original": _message(found.original), "run": _message(found.run)},
+        "attribution": [_attribution(each) for each in found.attributions or ()],
+        "saved": found.save_error is None,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
         "metric_differences": {
             difference.name: {
                 "original": plain(difference.original),
                 "run": plain(difference.run),
             }
-            for difference in found.differences
+            for difference in finding.differences
         },
-        "first_divergence": _divergence(found.divergence),
-        "attribution": [
-            {
-                "pin": attribution.pin.value,
-                "verdict": attribution.verdict.value,
-                "result_digest": attribution.run.result_digest,
-                "first_divergence": _divergence(attribution.divergence),
-            }
-            for attribution in found.attributions
-        ],
-        "saved": found.save_error is None,
+        "first_divergence": _divergence(finding.divergence),
     }
+
+
+def _attribution(attribution: Attribution) -> dict[str, Any]:
+    run, finding = attribution.run, attribution.finding
+    return {
+        "pin": attribution.pin.value,
+        "verdict": None if finding is None else finding.verdict.value,
+        "result_digest": None if run is None else run.result_digest,
+        "first_divergence": None if finding is None else _divergence(finding.divergence),
+        "error": attribution.problem if run is None else _message(run),
+    }
+
+
+def _message(run: BacktestRun) -> str | None:
+    return None if run.error is None else run.error.message
 
 
 def _divergence(divergence: Divergence | None) -> dict[str, Any] | None:

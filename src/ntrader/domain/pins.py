@@ -6,6 +6,7 @@ from enum import StrEnum
 class Pin(StrEnum):
     """Something that must be as it was for a run to hold."""
 
+    CONFIGURATION = "configuration"
     DATA = "data"
     STRATEGY_CODE = "strategy_code"
     ENGINE = "engine"

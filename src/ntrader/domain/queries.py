@@ -24,11 +24,13 @@ MAX_LIMIT = 1_000
 class RunFilter:
     """Which runs are meant; every part that is not None must hold.
 
-    `strategy`, `strategy_type`, `symbol`, `timeframe` and `tag` compare exactly; `since` is
-    inclusive and `until` exclusive, both on the run's creation; `parameters` must all be equal.
+    `strategy`, `strategy_path`, `strategy_type`, `symbol`, `timeframe` and `tag` compare exactly;
+    `since` is inclusive and `until` exclusive, both on the run's creation; `parameters` must all be
+    equal. `strategy_path` is a class in a file: `/path/to/file.py:Class`.
     """
 
     strategy: str | None = None
+    strategy_path: str | None = None
     strategy_type: str | None = None
     symbol: str | None = None
     timeframe: str | None = None

@@ -11,7 +11,7 @@ from ntrader.domain.results import METRICS, EquityCurve, Fill, PerformanceMetric
 from ntrader.errors import NtraderError
 
 if TYPE_CHECKING:
-    from ntrader.domain.runs import BacktestRun
+    from ntrader.domain.runs import BacktestRun, RunDetails
 
 
 class Verdict(StrEnum):
@@ -56,11 +56,14 @@ class Divergence:
 def first_divergence(
     original: tuple[Sequence[Fill], EquityCurve], run: tuple[Sequence[Fill], EquityCurve]
 ) -> Divergence | None:
-    """Return the first fill in which two answers differ, else the first equity point, else None.
+    """Return the earliest fill or equity point in which two answers differ; None without one.
 
-    Equity points count as equal where they round to one ten-thousandth, as in a result digest.
+    A fill counts as earlier than the equity at the close of its bar. Equity points count as equal
+    where they round to one ten-thousandth, as in a result digest.
     """
-    return _first_fill(original[0], run[0]) or _first_point(original[1], run[1])
+    found = (_first_fill(original[0], run[0]), _first_point(original[1], run[1]))
+    # Of equal times the first is taken: the fill.
+    return min(filter(None, found), key=lambda divergence: divergence.time, default=None)
 
 
 def _first_fill(original: Sequence[Fill], run: Sequence[Fill]) -> Divergence | None:
@@ -135,32 +138,85 @@ def metric_differences(
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """Two answers to one question, compared.
+
+    `differences` are the metrics that differ. `divergence` is None for identical answers, where one
+    of the two failed, and where the files of one cannot be read.
+    """
+
+    verdict: Verdict
+    differences: tuple[MetricDifference, ...]
+    divergence: Divergence | None
+
+
+def compare_answers(original: "RunDetails", run: "RunDetails") -> Finding:
+    """Compare what two runs gave.
+
+    They are identical when both failed with one message after as many bars, or when both their
+    result digests (every fill, trade and equity point) and all their metrics are equal: metrics
+    that moved alone are what a changed formula leaves.
+    """
+    left, right = original.run, run.run
+    differences = metric_differences(left.metrics, right.metrics)
+    same_digest = left.result_digest == right.result_digest
+    if left.error is None and right.error is None:
+        identical = same_digest and not differences
+    else:
+        identical = _failure(left) == _failure(right)
+    return Finding(
+        verdict=Verdict.IDENTICAL if identical else Verdict.DIFFERENT,
+        differences=differences,
+        divergence=None if same_digest else _divergence(original, run),
+    )
+
+
+def _failure(run: "BacktestRun") -> tuple[str, Any] | None:
+    return None if run.error is None else (run.error.message, run.metadata.get("bars_done"))
+
+
+def _divergence(original: "RunDetails", run: "RunDetails") -> Divergence | None:
+    if original.fills is None or original.equity is None:
+        return None
+    if run.fills is None or run.equity is None:
+        return None
+    return first_divergence((original.fills, original.equity), (run.fills, run.equity))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Attribution:
-    """What one changed pin alone does to the answer: the verdict of a run with only it changed."""
+    """What one changed pin alone does to the answer.
+
+    `run` is the run with only that pin changed; None where it could not be made, and `problem`
+    then says why.
+    """
 
     pin: Pin
-    verdict: Verdict
-    run: "BacktestRun"
-    divergence: Divergence | None
+    run: "BacktestRun | None" = None
+    finding: Finding | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduction:
     """A re-run beside its original.
 
-    `divergence` is None for an identical answer, and where the original's files cannot be read any
-    more (`problem` then says why). `attributions` are empty unless they were asked for.
+    `problem` says why the original's files cannot be read any more, if they cannot. `attributions`
+    has a pin each that could be changed alone; None unless it was asked for.
     """
 
     original: "BacktestRun"
     run: "BacktestRun"
-    verdict: Verdict
+    finding: Finding
     checks: tuple[PinCheck, ...]
-    differences: tuple[MetricDifference, ...]
-    divergence: Divergence | None
-    attributions: tuple[Attribution, ...] = ()
+    attributions: tuple[Attribution, ...] | None = None
     problem: str | None = None
     save_error: NtraderError | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the answer is the same."""
+        return self.finding.verdict
 
     @property
     def changed(self) -> tuple[PinCheck, ...]:

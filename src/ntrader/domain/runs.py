@@ -19,6 +19,7 @@ from ntrader.domain.results import (
     Outcome,
     PerformanceMetrics,
 )
+from ntrader.domain.strategies import Parameters
 
 
 class RunMode(StrEnum):
@@ -91,6 +92,11 @@ class BacktestRun:
         """The `config` member of the snapshot."""
         config: dict[str, Any] = self.snapshot["config"]
         return config
+
+    @property
+    def parameters(self) -> Parameters:
+        """The strategy's parameters by name, sorted: the store keeps no order of its own."""
+        return dict(sorted(self.config["strategy"]["parameters"].items()))
 
     @property
     def last_moment(self) -> datetime:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 from uuid import UUID
+
+from ntrader.errors import NotFoundError
 
 type ParameterValue = int | float | bool | str
 type Parameters = dict[str, ParameterValue]
@@ -26,6 +29,10 @@ BUILT_IN_ALIASES = {
 """The strategies that come with ntrader, and what else each is called."""
 
 
+ENTRY_POINT_GROUP = "ntrader.strategies"
+"""The entry points under which packages register strategies."""
+
+
 def normal_name(text: str) -> str:
     """Return a strategy's name as names are compared: case, `-` and spaces do not matter."""
     return text.strip().lower().replace("-", "_").replace(" ", "_")
@@ -38,6 +45,39 @@ def built_in_name(text: str) -> str | None:
         if wanted in (name, *aliases):
             return name
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassInFile:
+    """A strategy that is named by its code: `path/to/file.py:Class`."""
+
+    path: Path
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read a reference; None if it is no file's, but a registered name.
+
+        Raises:
+            NotFoundError: it names a file and no class in it.
+        """
+        path, colon, name = text.rpartition(":")
+        if colon and name and path.endswith(".py"):
+            return cls(Path(path), name)
+        file = path if colon and not name else text
+        if file.endswith(".py"):
+            raise NotFoundError(
+                f"{text!r} names a file and no strategy in it.",
+                hint=f"Add the class: {file}:ClassName.",
+            )
+        return None
+
+    def located(self) -> Self:
+        """Return it with the absolute path, which is how runs keep it."""
+        return type(self)(self.path.expanduser().absolute(), self.name)
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.name}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -18,8 +18,8 @@ from datetime import timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from ntrader.domain.comparison import Interval, Significance
 from ntrader.domain.results import EquityCurve
+from ntrader.domain.significance import Interval, Significance
 from ntrader.engine.metrics import (
     NANOSECONDS_PER_DAY,
     NO_VARIATION,

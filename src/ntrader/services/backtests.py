@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
-from ntrader.domain.results import BacktestMetadata, EnhancedBacktestResult
+from ntrader.domain.pending import PendingRun
+from ntrader.domain.results import BacktestMetadata, EnhancedBacktestResult, Outcome
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
 from ntrader.domain.snapshot import ConfigSnapshot, InstrumentConfig, RunConfig, StrategyConfig
 from ntrader.errors import NtraderError, UsageError
 from ntrader.services.datasets import dataset_for_run
 from ntrader.services.environment import ENGINE, engine_version, environment
 from ntrader.services.history import read_run
-from ntrader.services.persistence import save_outcome
+from ntrader.services.persistence import Kept, begin_run, keep_outcome
 from ntrader.services.requests import COMMAND_LINE, RunRequest
 from ntrader.services.workspace import Workspace
 
 if TYPE_CHECKING:
+    from ntrader.domain.artifacts import Artifact
     from ntrader.domain.datasets import Dataset
     from ntrader.engine.bars import Bars
     from ntrader.engine.strategies.definition import StrategyDefinition
@@ -36,14 +38,16 @@ class RunReport:
     """What running a backtest gave.
 
     `duplicates` are earlier runs of the same question, newest first. `save_error` says why the run
-    is not saved although it should be. `reused` marks an earlier run that is shown in place of a
-    new one.
+    is not saved although it should be, `waiting` that it waits in the journal for the next command
+    that reaches the database. `reused` marks an earlier run that is shown in place of
+    a new one.
     """
 
     details: RunDetails
     duplicates: tuple[BacktestRun, ...]
     saved: bool
     save_error: NtraderError | None = None
+    waiting: bool = False
     reused: bool = False
 
     @property
@@ -90,6 +94,7 @@ async def run_backtest(
         NotFoundError: the strategy or the data are not there.
         UsageError: the period holds no bars, or the data are ambiguous.
         DatabaseUnavailableError: the database cannot be reached; nothing was run.
+        JournalError: the run cannot be written down; nothing was run.
     """
     plan = await prepare(workspace, request, config_path=config_path)
     if reuse:
@@ -131,47 +136,53 @@ async def execute(
     """Run a plan and save what came out, linked to the run that it reproduces.
 
     Raises:
+        DatabaseError: the run could not be saved, for want of rights; nothing was run.
         DatabaseUnavailableError: the database cannot be reached; nothing was run.
+        JournalError: the run cannot be written down; nothing was run.
     """
     from ntrader.engine.runner import run
+    from ntrader.storage.rights import require_saving
 
-    metadata = _metadata(plan)
+    pending = _pending(workspace, plan, reproduced_from, annotations)
+    metadata = pending.metadata
     store = await workspace.store()
-    duplicates = await store.runs.same_question(metadata.fingerprint, limit=DUPLICATES_SHOWN)
-    outcome = run(plan.snapshot.config, plan.strategy, plan.bars, metadata, progress=progress)
-    failure: NtraderError | None = None
     if save:
-        try:
-            await save_outcome(
-                workspace,
-                outcome,
-                plan.dataset,
-                plan.strategy.spec,
-                reproduced_from=reproduced_from,
-                source=plan.strategy.source.code,
-                annotations=annotations,
-            )
-        except NtraderError as error:
-            # The user still gets the result; the caller tells that it is not saved.
-            failure = error
-    saved = save and failure is None
-    result = outcome if isinstance(outcome, EnhancedBacktestResult) else None
+        await require_saving(store.database)
+    duplicates = await store.runs.same_question(metadata.fingerprint, limit=DUPLICATES_SHOWN)
+
+    def compute() -> Outcome:
+        return run(plan.snapshot.config, plan.strategy, plan.bars, metadata, progress=progress)
+
+    kept: Kept | None = None
+    if save:
+        with begin_run(workspace, pending) as entry:
+            outcome = compute()
+            # The user gets the result, saved or not; the caller tells which.
+            kept = await keep_outcome(workspace, entry, pending, outcome)
+    else:
+        outcome = compute()
     return RunReport(
-        details=RunDetails(
-            run=BacktestRun.from_outcome(
-                outcome,
-                plan.dataset,
-                reproduced_from=reproduced_from,
-                annotations=annotations,
-            ),
-            artifacts=await store.runs.artifacts(metadata.run_id) if saved else (),
-            fills=None if result is None else result.fills,
-            equity=None if result is None else result.equity,
-            warnings=() if result is None else result.warnings,
-        ),
+        details=_details(pending, outcome, () if kept is None else kept.artifacts),
         duplicates=duplicates,
-        saved=saved,
-        save_error=failure,
+        saved=kept is not None and kept.error is None,
+        save_error=None if kept is None else kept.error,
+        waiting=kept is not None and kept.waiting,
+    )
+
+
+def _details(pending: PendingRun, outcome: Outcome, artifacts: tuple[Artifact, ...]) -> RunDetails:
+    result = outcome if isinstance(outcome, EnhancedBacktestResult) else None
+    return RunDetails(
+        run=BacktestRun.from_outcome(
+            outcome,
+            pending.dataset,
+            reproduced_from=pending.reproduced_from,
+            annotations=pending.annotations,
+        ),
+        artifacts=tuple(sorted(artifacts, key=lambda artifact: artifact.filename)),
+        fills=None if result is None else result.fills,
+        equity=None if result is None else result.equity,
+        warnings=() if result is None else result.warnings,
     )
 
 
@@ -230,11 +241,21 @@ def _fingerprint(plan: Plan) -> str:
     return plan.snapshot.fingerprint(engine=ENGINE, engine_version=engine_version())
 
 
-def _metadata(plan: Plan) -> BacktestMetadata:
-    return BacktestMetadata(
-        run_id=uuid4(),
-        snapshot=plan.snapshot,
-        fingerprint=_fingerprint(plan),
-        started_at=datetime.now(UTC),
-        environment=environment(plan.strategy.source),
+def _pending(
+    workspace: Workspace, plan: Plan, reproduced_from: UUID | None, annotations: Annotations
+) -> PendingRun:
+    return PendingRun(
+        database=workspace.place,
+        metadata=BacktestMetadata(
+            run_id=uuid4(),
+            snapshot=plan.snapshot,
+            fingerprint=_fingerprint(plan),
+            started_at=datetime.now(UTC),
+            environment=environment(plan.strategy.source),
+        ),
+        dataset=plan.dataset,
+        strategy=plan.strategy.spec,
+        source=plan.strategy.source.code,
+        reproduced_from=reproduced_from,
+        annotations=annotations,
     )

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ntrader.domain.comparability import short_name
 from ntrader.domain.comparison import (
     Comparison,
     ComparisonReport,
     GrowthCurve,
-    Significance,
     check_count,
     compare,
-    short_name,
 )
 from ntrader.domain.datasets import InstrumentKind
 from ntrader.domain.runs import BacktestRun, RunStatus
+from ntrader.domain.significance import Significance
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import DamagedError, NotFoundError
 from ntrader.services.run_files import read_equity

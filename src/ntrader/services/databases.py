@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ntrader.errors import UsageError
+from ntrader.errors import DatabaseUnavailableError, NtraderError, UsageError
+from ntrader.services.waiting import JournalStatus, journal_status
 
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
@@ -25,7 +26,8 @@ class DatabaseStatus:
     """Where the database is and in which state.
 
     `embedded` is None for a server of the user's own. `schema` is None where the database is empty
-    or cannot be asked because its server is not running.
+    or cannot be asked because its server is not running; `problem` says why a server of the user's
+    own is not.
     """
 
     url: str
@@ -33,6 +35,8 @@ class DatabaseStatus:
     schema: str | None
     needed_schema: str
     embedded: dict[str, Any] | None
+    journal: JournalStatus
+    problem: NtraderError | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the status as JSON values."""
@@ -43,6 +47,7 @@ class DatabaseStatus:
             "schema": self.schema,
             "needed_schema": self.needed_schema,
             "embedded": self.embedded,
+            "journal": self.journal.to_dict(),
         }
 
     def facts(self) -> list[tuple[str, str]]:
@@ -50,7 +55,7 @@ class DatabaseStatus:
         facts = [
             ("Database", "embedded server" if self.embedded is not None else "server"),
             ("URL", self.url),
-            ("Running", "yes" if self.running else "no; it starts when it is needed"),
+            ("Running", self._running()),
             ("Schema", f"{self.schema or 'unknown'} (this ntrader needs {self.needed_schema})"),
         ]
         if self.embedded is not None:
@@ -59,27 +64,39 @@ class DatabaseStatus:
                 for name, value in self.embedded.items()
                 if value is not None
             ]
-        return facts
+        return facts + self.journal.facts()
+
+    def _running(self) -> str:
+        if self.running:
+            return "yes"
+        return "no" if self.embedded is None else "no; it starts when it is needed"
 
 
 async def database_status(workspace: Workspace) -> DatabaseStatus:
     """Return the state of the database without starting or changing anything.
 
     Raises:
-        DatabaseUnavailableError: a server of the user's own cannot be reached.
+        JournalError: the journal cannot be read.
     """
     from ntrader.storage.database import Database
     from ntrader.storage.migrations import HEAD, schema_version
     from ntrader.storage.urls import DatabaseUrl
 
+    journal = journal_status(workspace)
     if workspace.database_url is not None:
-        version = await schema_version(workspace.database())
+        problem, current = None, None
+        try:
+            current = (await schema_version(workspace.database())).current
+        except DatabaseUnavailableError as error:
+            problem = error
         return DatabaseStatus(
             url=str(DatabaseUrl.parse(workspace.database_url)),
-            running=True,
-            schema=version.current,
+            running=problem is None,
+            schema=current,
             needed_schema=HEAD,
             embedded=None,
+            journal=journal,
+            problem=problem,
         )
     server = workspace.server.status()
     schema = None
@@ -100,6 +117,7 @@ async def database_status(workspace: Workspace) -> DatabaseStatus:
             "log": str(server.log_file),
             "binaries": None if server.binaries is None else str(server.binaries),
         },
+        journal=journal,
     )
 
 

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.queries import Cursor, RunFilter, RunList, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
-from ntrader.domain.strategies import built_in_name
-from ntrader.errors import DamagedError, NotFoundError
+from ntrader.domain.strategies import ClassInFile, StrategyType, built_in_name
+from ntrader.errors import DamagedError, NotFoundError, UsageError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
 from ntrader.services.staleness import stale_pins
 
 if TYPE_CHECKING:
     from ntrader.domain.results import Trade
     from ntrader.services.workspace import Workspace
+    from ntrader.storage.store import Store
 
 
 async def list_runs(
@@ -30,10 +32,33 @@ async def list_runs(
 
     Raises:
         CursorMismatchError: `after` belongs to another filter or order.
+        UsageError: no strategy is of the type that is wanted.
     """
     store = await workspace.store()
     page = await store.runs.page(where, order, limit=limit, after=after)
+    if not page.items and where.strategy_type is not None:
+        await _refuse_unknown_type(store, where.strategy_type)
     return RunList(page, await stale_pins(workspace, page.items))
+
+
+async def _refuse_unknown_type(store: Store, wanted: str) -> None:
+    """Tell a type that no run has from one that no run has under the other conditions."""
+    if wanted in StrategyType:
+        return
+    of_type = await store.runs.page(RunFilter(strategy_type=wanted), RunOrder(), limit=1)
+    if not of_type.items:
+        raise UsageError(
+            f"No run is of a strategy of type {wanted!r}.",
+            hint=f"The types are {', '.join(StrategyType)}, and what your own strategies declare.",
+        )
+
+
+async def runs_beginning(
+    workspace: Workspace, beginning: str, *, limit: int
+) -> tuple[BacktestRun, ...]:
+    """Return the newest runs whose id begins so, at most `limit`; none for what is no beginning."""
+    store = await workspace.store()
+    return await store.runs.beginning(beginning, limit=limit)
 
 
 async def find_run(workspace: Workspace, reference: str) -> BacktestRun:
@@ -88,9 +113,18 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
         return replace(details, problem=error.message)
 
 
-def strategy_name(text: str) -> str:
-    """Return the name under which runs of a strategy are saved: that of an alias, else `text`."""
-    return built_in_name(text) or text
+def strategy_filter(text: str) -> dict[str, str]:
+    """Return the parts of a `RunFilter` for a strategy, named as `ntrader run` takes it.
+
+    Runs keep a strategy's name, whichever alias was used, and for a class in a file its path too.
+
+    Raises:
+        NotFoundError: `text` names a file and no class in it.
+    """
+    in_file = ClassInFile.parse(text)
+    if in_file is not None:
+        return {"strategy_path": str(in_file.located())}
+    return {"strategy": built_in_name(text) or text}
 
 
 def parameter_value(text: str) -> int | float | bool | str:
@@ -99,7 +133,9 @@ def parameter_value(text: str) -> int | float | bool | str:
         return text.lower() == "true"
     for kind in (int, float):
         try:
-            return kind(text)
+            value = kind(text)
         except ValueError:
             continue
+        # What is stored is JSON, which has no NaN and no infinity.
+        return value if math.isfinite(value) else text
     return text

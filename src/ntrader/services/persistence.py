@@ -1,71 +1,153 @@
-"""Persistence: an outcome becomes a saved run, with its files and its events."""
+"""Persistence: an outcome becomes a saved run, with its files and its events.
+
+Before the engine starts, the run is in the journal; its result replaces it there before the
+database is touched, and the entry goes when the database has committed. See specs/journal.md.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
-from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.documents import number
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.identity import instant_text
+from ntrader.domain.pending import Ending
 from ntrader.domain.results import BacktestFailure, EnhancedBacktestResult, Outcome, Trade
-from ntrader.errors import DatabaseUnavailableError
+from ntrader.errors import ConflictError, JournalError, NtraderError
 from ntrader.services.run_files import write_run_files
 
 if TYPE_CHECKING:
+    from ntrader.domain.artifacts import Artifact
     from ntrader.domain.datasets import Dataset
-    from ntrader.domain.sources import StrategySource
-    from ntrader.domain.strategies import StrategySpec
+    from ntrader.domain.pending import PendingRun
     from ntrader.services.workspace import Workspace
+    from ntrader.storage.journal import Entry
+    from ntrader.storage.store import Store
+
+ENDING = "ending"
+"""The member of a journal entry's document that says how the run ended."""
 
 
-async def save_outcome(
-    workspace: Workspace,
-    outcome: Outcome,
-    dataset: Dataset,
-    strategy: StrategySpec,
-    *,
-    reproduced_from: UUID | None = None,
-    source: StrategySource | None = None,
-    annotations: Annotations = NOTHING_SAID,
-) -> bool:
-    """Save an outcome as a run: its strategy's source, its files, then all rows in one transaction.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Kept:
+    """What became of an outcome.
 
-    Saving the same outcome again changes nothing. Returns whether the run was new.
+    `error` says why it is not saved; `waiting` that it waits in the journal for the next command.
+    """
+
+    artifacts: tuple[Artifact, ...] = ()
+    error: NtraderError | None = None
+    waiting: bool = False
+
+
+def begin_run(workspace: Workspace, pending: PendingRun) -> Entry:
+    """Write the run to the journal, and hold its entry while it runs.
 
     Raises:
-        DatabaseUnavailableError: the database cannot be reached; nothing is saved.
+        JournalError: it cannot be written down, so it must not begin.
     """
-    store = await workspace.store()
-    run_id = outcome.metadata.run_id
-    record = await store.strategies.ensure(strategy)
-    if source is not None:
-        await store.sources.keep(source)
-    artifacts = (
-        write_run_files(workspace.artifacts, outcome)
-        if isinstance(outcome, EnhancedBacktestResult)
-        else ()
-    )
+    return workspace.journal.begin(pending.metadata.run_id, pending.to_json())
+
+
+async def keep_outcome(
+    workspace: Workspace, entry: Entry, pending: PendingRun, outcome: Outcome
+) -> Kept:
+    """Save the outcome of a run that was begun, or leave it in the journal."""
     try:
+        artifacts = _written_files(workspace, outcome)
+    except OSError as error:
+        return await _without_files(workspace, entry, pending, outcome, error)
+    try:
+        entry.finish(
+            {**pending.to_json(), ENDING: Ending.of(outcome, artifacts).to_json()},
+        )
+        waiting = True
+    except JournalError:
+        # The database may have the room that the journal lacks.
+        waiting = False
+    try:
+        await save_run(await workspace.store(), pending, outcome, artifacts)
+    except NtraderError as error:
+        return Kept(error=_waiting(error) if waiting else error, waiting=waiting)
+    with suppress(JournalError):
+        # A file that cannot be removed is saved again, to no effect.
+        entry.remove()
+    return Kept(artifacts=artifacts)
+
+
+def _waiting(error: NtraderError) -> NtraderError:
+    """Return the error that kept a run from being saved, with the hint that it is not lost."""
+    waits = "It waits in the journal; the next command that reaches the database saves it."
+    return type(error)(error.message, hint=f"{waits} {error.hint}" if error.hint else waits)
+
+
+def _written_files(workspace: Workspace, outcome: Outcome) -> tuple[Artifact, ...]:
+    if isinstance(outcome, EnhancedBacktestResult):
+        return write_run_files(workspace.artifacts, outcome)
+    return ()
+
+
+async def _without_files(
+    workspace: Workspace, entry: Entry, pending: PendingRun, outcome: Outcome, error: OSError
+) -> Kept:
+    """Save a run whose result cannot be stored as the failure that it is."""
+    reason = f"The files of the run cannot be written: {error.strerror or error}."
+    with suppress(OSError):
+        workspace.artifacts.discard(pending.metadata.run_id)
+    kept = await keep_outcome(
+        workspace,
+        entry,
+        pending,
+        BacktestFailure(
+            metadata=outcome.metadata,
+            message=f"It ran to its end, and its result was lost. {reason}",
+            traceback="",
+            finished_at=outcome.finished_at,
+            duration_seconds=outcome.duration_seconds,
+            bars_done=0,
+        ),
+    )
+    return Kept(
+        error=kept.error
+        or NtraderError(f"{reason} It is recorded as failed.", hint="Free some space."),
+    )
+
+
+async def save_run(
+    store: Store, pending: PendingRun, outcome: Outcome, artifacts: tuple[Artifact, ...]
+) -> bool:
+    """Save a run whose files are written: its strategy's source, then all rows in one transaction.
+
+    Saving it again changes nothing. Returns whether it was new.
+
+    Raises:
+        DatabaseUnavailableError: the database cannot be reached, or the connection broke: the run
+            may be saved all the same.
+    """
+    strategy = await store.strategies.ensure(pending.strategy)
+    if pending.source is not None:
+        await store.sources.keep(pending.source)
+
+    async def add(dataset: Dataset) -> bool:
         return await store.runs.add(
             outcome,
             dataset_id=dataset.id,
-            strategy_id=record.id,
-            data_source=dataset.source,
+            strategy_id=strategy.id,
+            data_source=pending.dataset.source,
             artifacts=artifacts,
             events=tuple(events_of(outcome)),
-            reproduced_from=reproduced_from,
-            annotations=annotations,
+            reproduced_from=pending.reproduced_from,
+            annotations=pending.annotations,
         )
-    except DatabaseUnavailableError:
-        # The connection broke: the run may be saved all the same, and then needs its files.
-        raise
-    except BaseException:
-        # Files without a row would belong to nobody.
-        workspace.artifacts.discard(run_id)
-        raise
+
+    try:
+        return await add(pending.dataset)
+    except ConflictError:
+        # The dataset was deleted while the run ran: what is known of it is kept for the run.
+        return await add(await store.datasets.add(pending.dataset))
 
 
 def events_of(outcome: Outcome) -> Iterator[Event]:

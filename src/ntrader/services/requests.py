@@ -1,6 +1,7 @@
 """Requests: what a user asks for, checked at the edge."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -21,6 +22,7 @@ from ntrader.domain.faults import faults_text
 from ntrader.domain.identity import decimal_text
 from ntrader.domain.runs import BacktestRun
 from ntrader.domain.snapshot import ConfigSnapshot, FillMode
+from ntrader.domain.strategies import ClassInFile
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import InvalidConfigError, UsageError
 
@@ -145,10 +147,10 @@ def _beside(config: Path, strategy: Any) -> Any:
     """Read a strategy's file, if it is one, from where the configuration lies."""
     if not isinstance(strategy, str):
         return strategy
-    path, colon, name = strategy.rpartition(":")
-    if not colon or not path.endswith(".py"):
+    in_file = ClassInFile.parse(strategy)
+    if in_file is None:
         return strategy
-    return f"{config.parent / Path(path).expanduser()}:{name}"
+    return str(replace(in_file, path=config.parent / in_file.path.expanduser()))
 
 
 def snapshot_of(run: BacktestRun) -> ConfigSnapshot:

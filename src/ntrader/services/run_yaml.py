@@ -64,7 +64,7 @@ def request_yaml(snapshot: ConfigSnapshot) -> str:
     built_in = snapshot.strategy_path.startswith("ntrader.")
     values = {
         "strategy": config.strategy.name if built_in else snapshot.strategy_path,
-        "parameters": dict(config.strategy.parameters),
+        "parameters": dict(sorted(config.strategy.parameters.items())),
         "dataset": config.dataset_hash,
         "symbol": config.instrument.symbol,
         "timeframe": config.timeframe,
@@ -78,7 +78,14 @@ def request_yaml(snapshot: ConfigSnapshot) -> str:
         "slippage": _yaml_number(config.slippage),
         "seed": config.seed,
     }
-    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+    text = _dumped(values, allow_unicode=True)
+    # YAML calls characters printable that drive a terminal: such a text is escaped instead.
+    seen = text.replace("\n", "").isprintable()
+    return text if seen else _dumped(values, allow_unicode=False)
+
+
+def _dumped(values: dict[str, Any], *, allow_unicode: bool) -> str:
+    text: str = yaml.safe_dump(values, sort_keys=False, allow_unicode=allow_unicode)
     return text
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ntrader.domain.strategies import StrategySpec, built_in_name
+from ntrader.domain.strategies import (
+    BUILT_IN_ALIASES,
+    ENTRY_POINT_GROUP,
+    ClassInFile,
+    StrategySpec,
+    built_in_name,
+)
 from ntrader.errors import InvalidConfigError, NotFoundError
 
 if TYPE_CHECKING:
@@ -21,6 +27,14 @@ def describe_strategies() -> Sequence[StrategySpec]:
     return [definition.spec for definition in all_strategies()]
 
 
+def strategy_names() -> tuple[str, ...]:
+    """Return the names that can be run, without loading any code."""
+    from importlib.metadata import entry_points
+
+    installed = entry_points(group=ENTRY_POINT_GROUP)
+    return (*BUILT_IN_ALIASES, *sorted(entry_point.name for entry_point in installed))
+
+
 def describe_strategy(reference: str) -> StrategySpec:
     """Return one strategy, by name, alias or `path/to/file.py:Class`.
 
@@ -33,23 +47,27 @@ def describe_strategy(reference: str) -> StrategySpec:
     return find_strategy(reference).spec
 
 
-def strategy_today(snapshot: ConfigSnapshot) -> StrategyDefinition | None:
-    """Return the strategy of a run as its code is today; None where it is gone or broken."""
+def strategy_today(snapshot: ConfigSnapshot) -> StrategyDefinition:
+    """Return the strategy of a run as its code is today.
+
+    Raises:
+        NotFoundError: it is gone.
+        InvalidConfigError: it is there and cannot be loaded.
+    """
     from ntrader.engine.strategies.registry import find_strategy
 
     path = snapshot.strategy_path
-    reference = path if _is_file(path) else snapshot.config.strategy.name
-    try:
-        return find_strategy(reference)
-    except (NotFoundError, InvalidConfigError):
-        return None
+    return find_strategy(path if _is_file(path) else snapshot.config.strategy.name)
 
 
-async def strategy_of_run(workspace: Workspace, snapshot: ConfigSnapshot) -> StrategyDefinition:
+async def strategy_of_run(
+    workspace: Workspace, snapshot: ConfigSnapshot, *, kept_only: bool = False
+) -> StrategyDefinition:
     """Return the strategy of a run with the code that the run used, as far as that exists.
 
-    The source of a strategy from a file was kept with the run. Of a built-in or installed strategy
-    there is only today's code.
+    The source of a strategy from a file was kept with the run; with `kept_only`, what lies at the
+    file's path here is never executed instead. Of a built-in or installed strategy there is only
+    today's code.
 
     Raises:
         NotFoundError: the strategy is gone, and its source was not kept.
@@ -64,13 +82,23 @@ async def strategy_of_run(workspace: Workspace, snapshot: ConfigSnapshot) -> Str
         kept = await store.sources.find(config.source_hash)
         if kept is not None:
             return load_kept(kept, snapshot.strategy_path)
-    today = strategy_today(snapshot)
-    if today is None or (_is_file(snapshot.strategy_path) and _differs(today, config.source_hash)):
-        raise NotFoundError(
-            f"The code of strategy {config.name} ({config.source_hash[:12]}) is gone.",
-            hint=f"It was {snapshot.strategy_path}, and no copy of it was kept.",
-        )
+        if kept_only:
+            raise _code_is_gone(snapshot)
+    try:
+        today = strategy_today(snapshot)
+    except (NotFoundError, InvalidConfigError) as error:
+        raise _code_is_gone(snapshot) from error
+    if _is_file(snapshot.strategy_path) and today.spec.source_hash != config.source_hash:
+        raise _code_is_gone(snapshot)
     return today
+
+
+def _code_is_gone(snapshot: ConfigSnapshot) -> NotFoundError:
+    config = snapshot.config.strategy
+    return NotFoundError(
+        f"The code of strategy {config.name} ({config.source_hash[:12]}) is gone.",
+        hint=f"It was {snapshot.strategy_path}, and no copy of it was kept.",
+    )
 
 
 def is_built_in(snapshot: ConfigSnapshot) -> bool:
@@ -80,8 +108,4 @@ def is_built_in(snapshot: ConfigSnapshot) -> bool:
 
 
 def _is_file(path: str) -> bool:
-    return path.rpartition(":")[0].endswith(".py")
-
-
-def _differs(definition: StrategyDefinition, source_hash: str) -> bool:
-    return definition.spec.source_hash != source_hash
+    return ClassInFile.parse(path) is not None

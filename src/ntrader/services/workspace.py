@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING, Self
 from ntrader.storage.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ntrader.engine.catalog import Catalog
     from ntrader.storage.artifacts import ArtifactStore
     from ntrader.storage.database import Database
+    from ntrader.storage.journal import Journal
     from ntrader.storage.store import Store
+
+EMBEDDED = "embedded"
+"""The place of the embedded server's database; see `Workspace.place`."""
 
 
 class Workspace:
@@ -23,12 +29,19 @@ class Workspace:
         home: the directory of everything that is kept outside of the database.
         database_url: a PostgreSQL server; None for the embedded one below `home`.
         pg_bin: the binaries of the embedded server, if not those that come with the package.
+        tell: is told what else was done for the user, a line at a time.
     """
 
     def __init__(
-        self, home: Path, *, database_url: str | None = None, pg_bin: Path | None = None
+        self,
+        home: Path,
+        *,
+        database_url: str | None = None,
+        pg_bin: Path | None = None,
+        tell: Callable[[str], None] | None = None,
     ) -> None:
         self.home = home
+        self._tell = tell
         self.database_url = database_url
         self._pg_bin = pg_bin
         self._store: Store | None = None
@@ -69,6 +82,27 @@ class Workspace:
 
         return ArtifactStore(str(self.home / "artifacts"))
 
+    @cached_property
+    def journal(self) -> Journal:
+        """What is begun and not yet saved."""
+        from ntrader.storage.journal import Journal
+
+        return Journal(self.home / "journal")
+
+    @cached_property
+    def place(self) -> str:
+        """Which database it is: what waits in the journal belongs to one of them."""
+        if self.database_url is None:
+            return EMBEDDED
+        from ntrader.storage.urls import DatabaseUrl
+
+        return DatabaseUrl.parse(self.database_url).place
+
+    def tell(self, text: str) -> None:
+        """Tell the user, if anybody listens."""
+        if self._tell is not None:
+            self._tell(text)
+
     def database(self) -> Database:
         """Return the database; the embedded server is started for it.
 
@@ -88,15 +122,23 @@ class Workspace:
     async def store(self) -> Store:
         """Return the store, its schema brought to this version.
 
+        When it is first opened, what waits in the journal is saved.
+
         Raises:
             DatabaseUnavailableError: the database cannot be reached.
             SchemaError: a newer ntrader made the schema.
         """
         if self._store is None:
+            from ntrader.storage import places
             from ntrader.storage.migrations import ensure_schema
             from ntrader.storage.store import Store
 
             database = self.database()
             await ensure_schema(database)
+            places.remember(self.home, self.place)
             self._store = Store.of(database)
+            if self.journal.has_work():
+                from ntrader.services.sweeping import sweep
+
+                await sweep(self, self._store)
         return self._store

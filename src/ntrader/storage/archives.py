@@ -75,7 +75,7 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: 
             file.flush()
             os.fsync(file.fileno())
             size = file.tell()
-        _put(temporary, path, replace=replace)
+        put_in_place(temporary, path, replace=replace)
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written: {error.strerror}.", hint="Choose another place."
@@ -115,7 +115,12 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     archive.writestr(info, content)
 
 
-def _put(temporary: Path, path: Path, *, replace: bool) -> None:
+def put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
+    """Give a file that is written its name.
+
+    Raises:
+        UsageError: a file of that name is there, and not to be replaced.
+    """
     if replace:
         temporary.replace(path)
         return

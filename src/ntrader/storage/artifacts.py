@@ -57,7 +57,18 @@ class ArtifactStore:
         Raises:
             OSError: the file cannot be written.
         """
-        self._write(artifact.storage_path, content)
+        self.keep_at(artifact.storage_path, content)
+
+    def keep_at(self, storage_path: str, content: bytes) -> None:
+        """Write a file whose row is to come; one that has this content already stays.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        with suppress(FileNotFoundError):
+            if self._files.cat_file(self._path(storage_path)) == content:
+                return
+        self._write(storage_path, content)
 
     def read_table(self, artifact: Artifact) -> "dict[str, list[Any] | np.ndarray[Any, Any]]":
         """Return the columns of a Parquet file; see `ntrader.storage.parquet.read`.

@@ -1,25 +1,27 @@
-"""The way to PostgreSQL: connections, transactions, and its errors as ours."""
+"""The way to PostgreSQL: connections, transactions, and patience with both."""
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+import os
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Self
 
 import asyncpg
 from sqlalchemy import Executable, Row
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from ntrader.errors import (
-    ConflictError,
+    DatabaseBusyError,
     DatabaseError,
     DatabaseUnavailableError,
     InvalidConfigError,
-    NtraderError,
-    SchemaError,
 )
+from ntrader.storage.backoff import backoff
+from ntrader.storage.timeouts import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
+from ntrader.storage.translation import SERVER_RUNS, hint_for, is_transient, translated_errors
 from ntrader.storage.urls import DatabaseUrl
 
 OLDEST_MAJOR = 16
@@ -30,36 +32,27 @@ _SERVER_SETTINGS = {
     # A statement that is used often would else get one plan for all values: a filter on the
     # configuration then takes seconds instead of milliseconds.
     "plan_cache_mode": "force_custom_plan",
+    "lock_timeout": f"{LOCK_SECONDS}s",
+    "statement_timeout": f"{STATEMENT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
 }
 # A connection takes ten times as long to make as a query to answer: a command keeps its one.
 _COMMAND_POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 9}
 _SERVICE_POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 10, "pool_recycle": 3600}
-# Between the attempts to reach a server that can be revived: 6 seconds in all.
-_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 2.8)
-
-# A connection that cannot be made, that breaks, or whose server goes: SQLSTATE or its class.
-_UNAVAILABLE = ("08", "28", "3D000", "53300", "57P")
-_SERVER_RUNS = "Check that the server runs and that the database URL is right."
-_HINTS = {
-    "08": _SERVER_RUNS,
-    "28": "Check the user and the password in the database URL.",
-    "3D000": "Create the database first, for example with createdb.",
-    "53300": "Close other programs that use the database, or raise its max_connections.",
-    "57P": "The server is starting or stopping: try again.",
-    "53100": "Free some space on the server's disk.",
-    "25006": "The server is a read-only replica: use its primary.",
-    "42501": "The user of the database URL needs more rights on the database.",
-    "42P01": "Run `ntrader db upgrade`.",
-    "42703": "Run `ntrader db upgrade`.",
-}
 
 
 class Database:
     """A PostgreSQL database.
 
     Nothing is connected before it is needed. What is raised is ours: DatabaseUnavailableError
-    where the server cannot be reached or goes away, ConflictError where another row needs a row
-    as it is, SchemaError where a table or column is missing, DatabaseError for all else.
+    where the server cannot be reached or goes away, DatabaseBusyError where it does not get to the
+    work in time, ConflictError where another row needs a row as it is, SchemaError where a table
+    or column is missing, DatabaseError for all else.
+
+    What may well succeed a moment later is tried again for as long as a connection may take: a
+    server that starts, that has gone after it had answered, or that has no connection free. A
+    wrong password, name or address fails at once. Nothing lasts longer than the URL's
+    `command_timeout`.
 
     Args:
         url: where it is; see `DatabaseUrl`.
@@ -72,6 +65,7 @@ class Database:
     ) -> None:
         self.url = DatabaseUrl.parse(url)
         self._revive = revive
+        self._answered = False
         # A statement on its own needs no BEGIN and COMMIT around it.
         self._reading: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
@@ -112,11 +106,16 @@ class Database:
         finally:
             await connection.close()
 
-    async def run[T](self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Return what `work` returns in a transaction of its own.
+    async def run[T](
+        self,
+        work: Callable[[AsyncConnection], Awaitable[T]],
+        *,
+        seconds: float | None = None,
+    ) -> T:
+        """Return what `work` returns in a transaction of its own, which may last `seconds`.
 
-        Where the server can be revived, work that lost its connection is done again: it must be
-        such that doing it twice is the same as once.
+        Work that lost its connection is done again: it must be such that doing it twice is the
+        same as once.
         """
 
         async def attempt() -> T:
@@ -124,7 +123,7 @@ class Database:
                 async with self._writing.begin() as connection:
                     return await work(connection)
 
-        return await self._persistently(attempt)
+        return await self._persistently(attempt, seconds=seconds)
 
     async def fetch(self, statement: Executable) -> Sequence[Row[Any]]:
         """Return all rows of one statement that reads."""
@@ -140,38 +139,46 @@ class Database:
         with translated_errors():
             return await self._writing.connect()
 
-    async def _persistently[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
-        if self._revive is not None:
-            for pause in _PAUSES:
-                try:
-                    return await attempt()
-                except DatabaseUnavailableError:
-                    await asyncio.sleep(pause)
-                    await asyncio.to_thread(self._revive)
-        return await attempt()
+    async def _persistently[T](
+        self, attempt: Callable[[], Awaitable[T]], *, seconds: float | None = None
+    ) -> T:
+        limit = self.url.command_seconds if seconds is None else seconds
+        try:
+            async with asyncio.timeout(limit) as scope:
+                return await self._repeatedly(attempt)
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            raise DatabaseBusyError(
+                f"The database at {self.url} did not answer within {limit:g} s.",
+                hint="Check that the server is well. For work that takes longer, put "
+                "command_timeout=SECONDS into the database URL.",
+            ) from error
+
+    async def _repeatedly[T](self, attempt: Callable[[], Awaitable[T]]) -> T:
+        pauses = backoff(self.url.connect_seconds)
+        while True:
+            try:
+                return await attempt()
+            except DatabaseUnavailableError as error:
+                pause = next(pauses, None) if error.transient else None
+                if pause is None:
+                    raise
+            await asyncio.sleep(pause)
+            if self._revive is not None:
+                await asyncio.to_thread(self._revive)
+
+    @property
+    def _expected_back(self) -> bool:
+        """Whether a server that cannot be reached is worth waiting for.
+
+        Ours can be revived; any other must have been there once, or its address may be wrong.
+        """
+        return self._answered or self._revive is not None
 
     async def _connect(self) -> asyncpg.Connection:
-        try:
-            connection = await asyncpg.connect(
-                self.url.dsn,
-                timeout=self.url.connect_seconds,
-                server_settings=_SERVER_SETTINGS,
-            )
-        except asyncpg.ClientConfigurationError as error:
-            raise InvalidConfigError(
-                f"The database URL {self.url} cannot be used: {error}."
-            ) from error
-        except asyncpg.PostgresError as error:
-            raise self._unreachable(error.args[0], _hint(error.sqlstate)) from error
-        except TimeoutError as error:
-            seconds = f"{self.url.connect_seconds:g} s"
-            raise self._unreachable(f"no answer within {seconds}", _SERVER_RUNS) from error
-        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
-            raise self._unreachable(reason, _SERVER_RUNS) from error
-        except ValueError:
-            # asyncpg parsed the URL; its message may quote the password.
-            raise InvalidConfigError(f"The database URL {self.url} cannot be used.") from None
+        connection = await self._connected()
+        self._answered = True
         version = connection.get_server_version()
         if version.major < OLDEST_MAJOR:
             await connection.close()
@@ -181,54 +188,51 @@ class Database:
             )
         return connection
 
-    def _unreachable(self, reason: str, hint: str | None) -> DatabaseUnavailableError:
+    async def _connected(self) -> asyncpg.Connection:
+        settings = {
+            name: value for name, value in _SERVER_SETTINGS.items() if name not in self.url.settings
+        }
+        try:
+            return await asyncpg.connect(
+                self.url.dsn, timeout=self.url.connect_seconds, server_settings=settings
+            )
+        except asyncpg.ClientConfigurationError as error:
+            raise InvalidConfigError(
+                f"The database URL {self.url} cannot be used: {error}."
+            ) from error
+        except asyncpg.PostgresConnectionError as error:
+            raise self._not_connected(error) from error
+        except asyncpg.PostgresError as error:
+            raise self._unreachable(
+                error.args[0], hint_for(error.sqlstate), transient=is_transient(error.sqlstate)
+            ) from error
+        except TimeoutError as error:
+            seconds = f"{self.url.connect_seconds:g} s"
+            raise self._unreachable(f"no answer within {seconds}", SERVER_RUNS) from error
+        except (OSError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            raise self._not_connected(error) from error
+        except ValueError:
+            # asyncpg parsed the URL; its message may quote the password.
+            raise InvalidConfigError(f"The database URL {self.url} cannot be used.") from None
+
+    def _not_connected(self, error: Exception) -> DatabaseUnavailableError:
+        return self._unreachable(_reason(error), SERVER_RUNS, transient=self._expected_back)
+
+    def _unreachable(
+        self, reason: str, hint: str | None, *, transient: bool = False
+    ) -> DatabaseUnavailableError:
         return DatabaseUnavailableError(
-            f"The database at {self.url} cannot be reached: {reason}.", hint=hint
+            f"The database at {self.url} cannot be reached: {reason}.",
+            hint=hint,
+            transient=transient,
         )
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Turn the errors of SQLAlchemy and asyncpg into ours."""
-    try:
-        yield
-    except NtraderError:
-        raise
-    except DBAPIError as error:
-        raise _translated(error) from error
-    except (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-        raise _lost(error) from error
-    except asyncpg.PostgresError as error:
-        raise _explained(error) from error
-
-
-def _translated(error: DBAPIError) -> NtraderError:
-    cause = error.orig.__cause__ if error.orig is not None else None
-    if isinstance(cause, asyncpg.PostgresError):
-        return _explained(cause)
-    if error.connection_invalidated or isinstance(cause, asyncpg.InternalClientError):
-        return _lost(cause or error)
-    return DatabaseError(f"The database refused it: {cause or error.orig}.")
-
-
-def _explained(error: asyncpg.PostgresError) -> NtraderError:
-    state, message = error.sqlstate or "", error.args[0]
-    if state.startswith(_UNAVAILABLE):
-        return DatabaseUnavailableError(
-            f"The database cannot be reached: {message}.", hint=_hint(state)
-        )
-    if state in ("42P01", "42703", "42704"):
-        return SchemaError(f"The database's schema is not ours: {message}.", hint=_hint(state))
-    if state in ("23001", "23503", "23505"):
-        return ConflictError(f"The database refused it: {message}.")
-    return DatabaseError(f"The database refused it: {message}.", hint=_hint(state))
-
-
-def _lost(error: BaseException) -> DatabaseUnavailableError:
-    return DatabaseUnavailableError(
-        f"The connection to the database was lost: {error}.", hint=_SERVER_RUNS
-    )
-
-
-def _hint(state: str | None) -> str | None:
-    return next((hint for key, hint in _HINTS.items() if (state or "").startswith(key)), None)
+def _reason(error: Exception) -> str:
+    if not isinstance(error, OSError):
+        return str(error)
+    # asyncio replaces the system's words by "Connect call failed" and the address; those of a
+    # name that does not resolve it leaves.
+    if error.errno is not None and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)

@@ -166,13 +166,16 @@ class DatasetRepository:
             NotFoundError: there is none.
             ConflictError: runs use it.
         """
+        deleted = False
 
-        async def remove(connection: AsyncConnection) -> bool:
+        async def remove(connection: AsyncConnection) -> None:
+            nonlocal deleted
             statement = delete(datasets_table).where(datasets_table.c.id == dataset_id)
-            return (await connection.execute(statement)).rowcount > 0
+            # Of an attempt whose confirmation was lost the next one finds nothing.
+            deleted |= (await connection.execute(statement)).rowcount > 0
 
         try:
-            deleted = await self._database.run(remove)
+            await self._database.run(remove)
         except ConflictError as error:
             count = await self.run_count(dataset_id)
             users = "1 run uses" if count == 1 else f"{count} runs use"

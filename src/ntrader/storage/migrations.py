@@ -16,16 +16,22 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import ntrader
 from ntrader.errors import SchemaError
 from ntrader.storage.database import Database
+from ntrader.storage.timeouts import MIGRATION_LOCK_FACTOR, MIGRATION_SECONDS
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "ntrader_alembic_version"
-HEAD = "0002"
+HEAD = "0003"
 """The newest revision; a test holds it against the scripts."""
 
 _VERSION: Select[tuple[str]] = select(column("version_num")).select_from(table(VERSION_TABLE))
 _LOCK_KEY = int.from_bytes(b"ntrader")
+_WAIT_LONGER = text(
+    "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout',"
+    " (CAST(:factor AS int) * extract(epoch FROM CAST(current_setting('lock_timeout') AS interval))"
+    " * 1000)::bigint::text, true)"
+).bindparams(factor=MIGRATION_LOCK_FACTOR)
 # Duplicate table, duplicate type, duplicate function.
 _TAKEN = frozenset({"42P07", "42710", "42723"})
 
@@ -71,12 +77,16 @@ async def upgrade(database: Database, revision: str = "head") -> None:
     Raises:
         SchemaError: as `ensure_schema`.
     """
-    await database.run(lambda connection: _migrate(connection, _upgrade, revision))
+    await database.run(
+        lambda connection: _migrate(connection, _upgrade, revision), seconds=MIGRATION_SECONDS
+    )
 
 
 async def downgrade(database: Database, revision: str) -> None:
     """Migrate back to `revision`; `base` removes everything, the runs included."""
-    await database.run(lambda connection: _migrate(connection, _downgrade, revision))
+    await database.run(
+        lambda connection: _migrate(connection, _downgrade, revision), seconds=MIGRATION_SECONDS
+    )
 
 
 def script_directory() -> Path:
@@ -86,25 +96,78 @@ def script_directory() -> Path:
 
 
 async def take_migration_lock(connection: AsyncConnection) -> None:
-    """Wait until nobody else migrates; the lock lasts until the transaction ends."""
+    """Wait until nobody else migrates; the lock lasts until the transaction ends.
+
+    A statement of this transaction may then take as long as it needs.
+
+    Raises:
+        DatabaseBusyError: somebody migrates for longer than we wait.
+    """
+    usual = await connection.scalar(text("SHOW lock_timeout"))
+    await connection.execute(_WAIT_LONGER)
     await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+    # Whoever waits for the lock of a table holds up all who come later: not for long.
+    await connection.execute(
+        text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual}
+    )
+
+
+def revisions() -> tuple[str, ...]:
+    """Return all versions that this program knows, the oldest first."""
+    from alembic.script import ScriptDirectory
+
+    scripts = ScriptDirectory(str(script_directory())).walk_revisions()
+    return tuple(script.revision for script in scripts)[::-1]
+
+
+async def bring_to(connection: AsyncConnection, revision: str) -> None:
+    """Migrate to `revision` in a transaction that has the migration lock and does more.
+
+    A database that is further goes back: it must be empty.
+    """
+    current = await current_version(connection)
+    if current == revision:
+        return
+    known = revisions()
+    back = current in known and known.index(current) > known.index(revision)
+    await connection.run_sync(_with_alembic, _downgrade if back else _upgrade, revision)
 
 
 async def _migrate(
     connection: AsyncConnection, command: Callable[["Config", str], None], revision: str
 ) -> None:
     await take_migration_lock(connection)
+    current = await current_version(connection)
     # Somebody else may have done it while we waited.
-    if revision == "head" and await _is_up_to_date(connection):
+    if revision == "head" and SchemaVersion(current).up_to_date:
         return
-    await connection.run_sync(_with_alembic, command, revision)
+    try:
+        await connection.run_sync(_with_alembic, command, revision)
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) not in _TAKEN:
+            raise
+        raise _taken(current, error) from error
 
 
-async def _is_up_to_date(connection: AsyncConnection) -> bool:
+async def current_version(connection: AsyncConnection) -> str | None:
+    """Return which version the database has, within a transaction."""
     # A query that fails would end the transaction.
     if await connection.scalar(text(f"SELECT to_regclass('{VERSION_TABLE}')")) is None:
-        return False
-    return SchemaVersion(await connection.scalar(_VERSION)).up_to_date
+        return None
+    version: str | None = await connection.scalar(_VERSION)
+    return version
+
+
+def _taken(current: str | None, error: DBAPIError) -> SchemaError:
+    if current is None:
+        return SchemaError(
+            f"The database holds something else by one of our names: {error.orig}.",
+            hint="Use a database of its own, or one whose search_path names an empty schema.",
+        )
+    return SchemaError(
+        f"The database's schema is not that of version {current}, as it says: {error.orig}.",
+        hint="It was changed by hand or restored by half. Restore a whole backup.",
+    )
 
 
 def _with_alembic(
@@ -124,13 +187,6 @@ def _with_alembic(
             f"The database's schema is of a version that this ntrader does not know: {error}.",
             hint="A newer ntrader made it: upgrade this one.",
         ) from error
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in _TAKEN:
-            raise SchemaError(
-                f"The database holds something else by one of our names: {error.orig}.",
-                hint="Use a database of its own, or one whose search_path names an empty schema.",
-            ) from error
-        raise
 
 
 def _upgrade(config: "Config", revision: str) -> None:

@@ -92,10 +92,17 @@ def _run_conditions(where: RunFilter) -> list[Condition]:
     if where.tag is not None:
         tagged = select(tags_table.c.run_id).where(tags_table.c.tag == where.tag)
         found.append(runs_table.c.run_id.in_(tagged))
+    if where.strategy_path is not None:
+        found.append(_snapshot_contains({"strategy_path": where.strategy_path}))
     if where.parameters:
-        wanted = {"config": {"strategy": {"parameters": dict(where.parameters)}}}
-        found.append(runs_table.c.config_snapshot.contains(wanted))
+        parameters = dict(where.parameters)
+        found.append(_snapshot_contains({"config": {"strategy": {"parameters": parameters}}}))
     return found
+
+
+def _snapshot_contains(wanted: dict[str, Any]) -> Condition:
+    """Return the condition that is answered from the snapshots' GIN index."""
+    return runs_table.c.config_snapshot.contains(wanted)
 
 
 def _page_by_creation(

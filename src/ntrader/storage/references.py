@@ -47,14 +47,14 @@ def parse_reference(text: str) -> Newest | Prefix:
     return prefix
 
 
-def parse_prefix(text: str) -> Prefix | None:
+def parse_prefix(text: str, *, shortest: int = SHORTEST_PREFIX) -> Prefix | None:
     """Read an id or the beginning of one, with or without its dashes; None if it is neither."""
     digits = text.lower()
     if "-" in digits:
         digits = digits.replace("-", "")
         if not _dashed(digits).startswith(text.lower()):
             return None
-    if not re.fullmatch(f"[0-9a-f]{{{SHORTEST_PREFIX},32}}", digits):
+    if not re.fullmatch(f"[0-9a-f]{{{shortest},32}}", digits):
         return None
     return Prefix(UUID(hex=digits.ljust(32, "0")), UUID(hex=digits.ljust(32, "f")))
 

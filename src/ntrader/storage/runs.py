@@ -20,7 +20,7 @@ from ntrader.storage import rows
 from ntrader.storage.annotations import annotate_run
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
-from ntrader.storage.references import Newest, Prefix, parse_reference
+from ntrader.storage.references import Newest, Prefix, parse_prefix, parse_reference
 from ntrader.storage.tables import artifacts_table, events_table, metrics_table, runs_table
 
 COUNT_CAP = 1_000
@@ -83,6 +83,14 @@ class RunRepository:
                 return await self._newest(reference, back)
             case Prefix() as prefix:
                 return await self._by_prefix(reference, prefix)
+
+    async def beginning(self, text: str, *, limit: int) -> tuple[BacktestRun, ...]:
+        """Return the newest runs whose id begins so, at most `limit`; none if no id can."""
+        prefix = parse_prefix(text, shortest=0)
+        if prefix is None:
+            return ()
+        within = runs_table.c.run_id.between(prefix.first, prefix.last)
+        return await self._runs(_newest_first().where(within).limit(limit))
 
     async def resolve_many(self, references: Sequence[str]) -> tuple[BacktestRun, ...]:
         """Return the runs that a user means, in order; whole ids are read by one query.
@@ -244,8 +252,11 @@ class RunRepository:
             NotFoundError: one of them is not there; then none is deleted.
         """
         wanted = frozenset(run_ids)
+        # What an attempt removed whose confirmation was lost: the next one finds nothing.
+        removed: tuple[Artifact, ...] | None = None
 
         async def remove(connection: AsyncConnection) -> tuple[Artifact, ...]:
+            nonlocal removed
             files = await connection.execute(
                 delete(artifacts_table)
                 .where(artifacts_table.c.run_id.in_(wanted))
@@ -257,8 +268,12 @@ class RunRepository:
                 .where(runs_table.c.run_id.in_(wanted))
                 .returning(runs_table.c.run_id)
             )
-            if missing := wanted.difference(deleted):
+            missing = wanted.difference(deleted)
+            if removed is not None and missing == wanted:
+                return removed
+            if missing:
                 raise NotFoundError(f"There is no run {min(missing)}.", hint=_LIST)
+            removed = artifacts
             return artifacts
 
         return await self._database.run(remove)

@@ -1,17 +1,19 @@
 """Database URLs, in the spellings that people have."""
 
+import math
 import re
 from dataclasses import dataclass, field
 from typing import Self
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ntrader.errors import InvalidConfigError
-
-CONNECT_SECONDS = 10.0
+from ntrader.storage.timeouts import CONNECT_SECONDS, OPERATION_SECONDS
 
 _SCHEME = re.compile(r"postgres(ql)?(\+\w+)?", re.IGNORECASE)
 _SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 _SECRET = frozenset({"password", "sslpassword"})
+_SHORTEST_SECRET = 4
+_PORT = "5432"
 # Options of other drivers, which asyncpg would pass to the server as settings.
 _FOREIGN = frozenset(
     {
@@ -38,11 +40,15 @@ class DatabaseUrl:
     """Where a database is, in the form that asyncpg takes.
 
     `dsn` may hold a password and is never shown; the text of this value is the URL without one.
+    `settings` are the names of the server's settings that the URL gives.
     """
 
     dsn: str = field(repr=False)
     redacted: str
     connect_seconds: float = CONNECT_SECONDS
+    command_seconds: float = OPERATION_SECONDS
+    settings: frozenset[str] = frozenset()
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -54,7 +60,8 @@ class DatabaseUrl:
         try:
             parts = urlsplit(text.strip())
             query = dict(parse_qsl(parts.query, keep_blank_values=True))
-            seconds = float(query.pop("connect_timeout", 0)) or CONNECT_SECONDS
+            connect_seconds = _seconds(query, "connect_timeout", CONNECT_SECONDS)
+            command_seconds = _seconds(query, "command_timeout", OPERATION_SECONDS)
         except ValueError:
             # Without the cause, whose message may quote the password.
             raise _invalid("it is not a URL") from None
@@ -69,8 +76,30 @@ class DatabaseUrl:
         return cls(
             _joined(f"{user}{colon}{password}{at}{host}", parts.path, options),
             _joined(f"{user}{at}{host}", parts.path, shown),
-            seconds,
+            connect_seconds,
+            command_seconds,
+            _settings(options),
+            _secrets(password, query),
         )
+
+    def censored(self, text: str) -> str:
+        """Return a text without the passwords of this URL."""
+        for secret in sorted(self.secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text
+
+    @property
+    def place(self) -> str:
+        """Which database it is, whoever uses it and however: host, port, name and search path."""
+        parts = urlsplit(self.redacted)
+        options = dict(parse_qsl(parts.query))
+        user, _, host = parts.netloc.rpartition("@")
+        host = host or options.get("host", "localhost")
+        if ":" not in host.rpartition("]")[2]:
+            host = f"{host}:{options.get('port', _PORT)}"
+        name = parts.path.lstrip("/") or options.get("dbname") or user
+        path = options.get("search_path")
+        return f"{host.lower()}/{name}" + (f"?search_path={path}" if path else "")
 
     def __str__(self) -> str:
         return self.redacted
@@ -83,6 +112,25 @@ def _options(query: dict[str, str]) -> dict[str, str]:
     if (schema := options.pop("schema", None)) is not None:
         options.setdefault("search_path", schema)
     return options
+
+
+def _seconds(query: dict[str, str], name: str, default: float) -> float:
+    seconds = float(query.pop(name, 0))
+    if not 0 <= seconds < math.inf:
+        raise ValueError(name)
+    return seconds or default
+
+
+def _settings(options: dict[str, str]) -> frozenset[str]:
+    # `options=-c work_mem=8MB -c jit=off` names settings as well.
+    return frozenset({*options, *re.findall(r"([\w.]+)=", options.get("options", ""))})
+
+
+def _secrets(password: str, query: dict[str, str]) -> frozenset[str]:
+    """Return the passwords in every spelling, but for such that any text may contain."""
+    plain = {unquote(password), *(query.get(name, "") for name in _SECRET)}
+    spelled = {password, *plain, *(quote(each, safe=safe) for each in plain for safe in ("", "/"))}
+    return frozenset(each for each in spelled if len(each) >= _SHORTEST_SECRET)
 
 
 def _quoted(text: str) -> str:

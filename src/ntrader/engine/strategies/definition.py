@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from ntrader.domain.faults import faults
 from ntrader.domain.sources import StrategySource
-from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec
+from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec, normal_name
 from ntrader.engine.strategies.imports import UserModules
 from ntrader.errors import InvalidConfigError
 
@@ -80,7 +80,7 @@ class DeclaredStrategy(StrategyDefinition):
             name=name or cls.name or cls.__name__,
             aliases=cls.aliases,
             version=version_of(cls, source),
-            type=str(cls.strategy_type),
+            type=normal_name(str(cls.strategy_type)),
             description=description_of(cls),
             path=source.path,
             source_hash=source.sha256,

@@ -16,7 +16,7 @@ from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
 from ntrader.domain.documents import number
-from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec
+from ntrader.domain.strategies import Parameters, ParameterSpec, StrategySpec, normal_name
 from ntrader.engine.strategies.definition import (
     Source,
     StrategyDefinition,
@@ -54,7 +54,7 @@ class NativeStrategy(StrategyDefinition):
             name=name or cls.__name__,
             aliases=(),
             version=version_of(cls, source),
-            type=str(getattr(cls, "strategy_type", "custom")),
+            type=normal_name(str(getattr(cls, "strategy_type", "custom"))),
             description=description_of(cls),
             path=source.path,
             source_hash=source.sha256,

@@ -15,13 +15,16 @@ from types import ModuleType
 from typing import Any
 
 from ntrader.domain.sources import StrategySource
-from ntrader.domain.strategies import built_in_name, normal_name
+from ntrader.domain.strategies import (
+    ENTRY_POINT_GROUP,
+    ClassInFile,
+    built_in_name,
+    normal_name,
+)
 from ntrader.engine.strategies.base import LongFlatStrategy
 from ntrader.engine.strategies.definition import DeclaredStrategy, Source, StrategyDefinition
 from ntrader.engine.strategies.imports import UserModules, recorded_imports
 from ntrader.errors import InvalidConfigError, NotFoundError, NtraderError
-
-ENTRY_POINT_GROUP = "ntrader.strategies"
 
 _BUILT_IN = {
     "sma": "ntrader.engine.strategies.sma:SmaCrossover",
@@ -40,14 +43,9 @@ def find_strategy(reference: str) -> StrategyDefinition:
         NotFoundError: there is no such name, file or class.
         InvalidConfigError: the file cannot be imported, or the class is no strategy.
     """
-    path, colon, class_name = reference.rpartition(":")
-    if colon and path.endswith(".py"):
-        return strategy_in_file(Path(path), class_name)
-    if reference.endswith(".py"):
-        raise NotFoundError(
-            f"{reference!r} names a file and no strategy in it.",
-            hint=f"Add the class: {reference}:ClassName.",
-        )
+    in_file = ClassInFile.parse(reference)
+    if in_file is not None:
+        return strategy_in_file(in_file.path, in_file.name)
     built_in = built_in_name(reference)
     if built_in is not None:
         return _from_module(_BUILT_IN[built_in])

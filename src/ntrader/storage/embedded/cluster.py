@@ -9,8 +9,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum, auto
 from pathlib import Path
 
@@ -19,14 +18,13 @@ from ntrader.storage.embedded.accounts import private_directory
 from ntrader.storage.embedded.binaries import Programs, identity
 from ntrader.storage.embedded.layout import PORT, Layout
 from ntrader.storage.embedded.locks import FileLock
+from ntrader.storage.embedded.waiting import wait_until
+from ntrader.storage.timeouts import START_SECONDS, STOP_SECONDS
 
 USER = "ntrader"
 DATABASE = "ntrader"
 
-_START_SECONDS = 60.0
-_STOP_SECONDS = 30.0
 _ATTEMPTS = 3
-_POLL_SECONDS = 0.002
 _LOG_BYTES = 1_000_000
 _LOG_LINES = 8
 
@@ -142,7 +140,7 @@ class Cluster:
                 return False
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGINT)
-            stopped = _poll(guard.try_lock, _STOP_SECONDS)
+            stopped = wait_until(guard.try_lock, STOP_SECONDS)
             if stopped and self.layout.sockets.parent != self.layout.base:
                 with contextlib.suppress(OSError):
                     self.layout.sockets.rmdir()
@@ -178,7 +176,7 @@ class Cluster:
                 state = _State.FREE
             return state is not None
 
-        _poll(settled, _START_SECONDS)
+        wait_until(settled, START_SECONDS)
         if state is None:
             raise DatabaseUnavailableError(
                 "A database server from before is still busy, starting or ending.",
@@ -310,7 +308,7 @@ class Cluster:
         def settled() -> bool:
             return process.poll() is not None or self.ready_pid() is not None
 
-        return _poll(settled, _START_SECONDS) and process.returncode is None
+        return wait_until(settled, START_SECONDS) and process.returncode is None
 
     def _log_from(self, position: int) -> list[str]:
         with self.layout.log.open("rb") as log:
@@ -356,15 +354,6 @@ class Cluster:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
             return int(struct.unpack("3i", credentials)[0])
         return None
-
-
-def _poll(settled: Callable[[], bool], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not settled():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _sync(directory: Path) -> None:

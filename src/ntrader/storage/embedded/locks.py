@@ -20,9 +20,13 @@ class FileLock:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
         self._descriptor = os.open(path, flags, 0o600)
 
-    def share(self) -> None:
-        """Wait for the shared lock."""
-        fcntl.flock(self._descriptor, fcntl.LOCK_SH)
+    def try_share(self) -> bool:
+        """Take the shared lock if that needs no waiting."""
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def lock(self) -> None:
         """Wait for the exclusive lock."""

@@ -27,6 +27,8 @@ from ntrader.storage.embedded.layout import (
     network_file_system,
 )
 from ntrader.storage.embedded.locks import FileLock, holders
+from ntrader.storage.embedded.waiting import wait_until
+from ntrader.storage.timeouts import START_SECONDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +212,11 @@ class EmbeddedServer:
         users = FileLock(layout.users_lock)
         try:
             # Waits while the last user before us stops the server.
-            users.share()
+            if not wait_until(users.try_share, START_SECONDS):
+                raise DatabaseUnavailableError(
+                    f"Another ntrader stops the embedded database in {self.home} and does not end.",
+                    hint=f"Look for a process that holds {layout.users_lock}, and end it.",
+                )
         except BaseException:
             users.close()
             raise

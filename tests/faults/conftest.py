@@ -1,0 +1,38 @@
+"""Fixtures for what machines and networks do."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ntrader.cli.main import main
+from support.commands import Command, Result
+from support.proxy import Proxy, proxy_for
+
+
+@pytest.fixture
+def ntrader_on(
+    home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Result]:
+    """Run a command in this process, on the database of a URL and a home of the test's own."""
+
+    def run(url: str, *arguments: object) -> Result:
+        monkeypatch.setenv("DATABASE_URL", url)
+        exit_code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(exit_code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def proxy(database_url: str) -> Iterator[Proxy]:
+    """A proxy before a database of the test's own, which has our tables."""
+    with proxy_for(database_url) as given:
+        yield given
+
+
+@pytest.fixture
+def ntrader(ntrader_on: Command, database_url: str) -> Command:
+    """Run a command on the database of the test, without anything in between."""
+    return lambda *arguments: ntrader_on(database_url, *arguments)
