@@ -11,13 +11,14 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection
 
+from ntrader.storage.jobs_tables import SERVICE_SCHEMA, SERVICE_TABLES
 from ntrader.storage.migrations import VERSION_TABLE, take_migration_lock
 from ntrader.storage.tables import SCHEMA, TABLES
 
 
 def include_name(name: str | None, kind: str, _parents: Any) -> bool:
     """Look at our own tables only: the database may be shared."""
-    return kind != "table" or name in TABLES
+    return kind != "table" or name in TABLES | SERVICE_TABLES
 
 
 def migrate(connection: Connection | None = None) -> None:
@@ -26,7 +27,7 @@ def migrate(connection: Connection | None = None) -> None:
         connection=connection,
         dialect_name=None if connection else "postgresql",
         literal_binds=connection is None,
-        target_metadata=SCHEMA,
+        target_metadata=[SCHEMA, SERVICE_SCHEMA],
         version_table=VERSION_TABLE,
         include_name=include_name,
         compare_server_default=True,

@@ -45,7 +45,7 @@ GRANT USAGE ON SCHEMA public TO ntrader_reader;
 
 GRANT SELECT ON
     datasets, strategies, strategy_sources, backtest_runs, performance_metrics, artifacts, events,
-    run_tags, run_notes, runs, ntrader_alembic_version
+    run_tags, run_notes, run_statistics, submissions, runs, ntrader_alembic_version
     TO ntrader_reader;
 
 -- A saved run is never changed: a writer adds runs and deletes them. Its parts go with it.
@@ -54,3 +54,6 @@ GRANT INSERT ON performance_metrics, events, strategies, strategy_sources TO ntr
 
 -- What may change: a note, and what the newest code of a strategy's version says of itself.
 GRANT UPDATE ON run_notes, strategies TO ntrader_writer;
+
+-- What the service is asked for, and how far it is.
+GRANT SELECT, INSERT, UPDATE, DELETE ON submissions, idempotency_keys TO ntrader_writer;

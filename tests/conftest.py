@@ -20,7 +20,7 @@ _SHARED: Any = {
     "deadline": None,
     "suppress_health_check": [HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 }
-settings.register_profile("quick", max_examples=30, derandomize=True, **_SHARED)
+settings.register_profile("quick", max_examples=20, derandomize=True, **_SHARED)
 settings.register_profile("long", max_examples=2_000, **_SHARED)
 settings.load_profile("quick")
 

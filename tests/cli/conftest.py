@@ -31,13 +31,16 @@ def ntrader(
 def bars_csv(tmp_path: Path) -> Callable[..., Path]:
     """Write a CSV of daily bars that rise and fall, and return its path.
 
-    The close of the bar `moved` is a cent higher.
+    The closes of the bars `moved` are a cent higher.
     """
 
-    def write(name: str = "bars.csv", *, count: int = 60, moved: int | None = None) -> Path:
+    def write(
+        name: str = "bars.csv", *, count: int = 60, moved: int | tuple[int, ...] = ()
+    ) -> Path:
+        higher = (moved,) if isinstance(moved, int) else moved
         lines = ["date,open,high,low,close,volume"]
         for day in range(count):
-            close = 100 + 10 * ((day % 20) / 10 - 1) ** 2 + (0.01 if day == moved else 0)
+            close = 100 + 10 * ((day % 20) / 10 - 1) ** 2 + (0.01 if day in higher else 0)
             month, rest = divmod(day, 28)
             lines.append(
                 f"2020-{month + 1:02d}-{rest + 1:02d},{close:.2f},{close + 1:.2f},"

@@ -34,7 +34,7 @@ def offered(home: Path) -> Offered:
             },
         )
         assert done.stderr == ""
-        return done.stdout.splitlines()
+        return [line for line in done.stdout.splitlines() if line]
 
     return ask
 

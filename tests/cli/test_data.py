@@ -203,8 +203,8 @@ def test_a_name_that_two_instruments_share_is_ambiguous(
     assert run["instrument"] == "ABC.XETR"
 
 
-@pytest.mark.parametrize(("given", "meant"), [("ibm", "IBM"), ("Abc", "ABC")])
-def test_a_symbol_in_another_case_is_suggested(
+@pytest.mark.parametrize(("given", "meant"), [("ibm", "IBM"), ("Abc", "ABC"), ("A/BC", "ABC")])
+def test_a_symbol_that_is_spelled_otherwise_is_suggested(
     ntrader: Command, bars_csv: BarsCsv, given: str, meant: str
 ) -> None:
     ntrader("data", "import", bars_csv(), *DESCRIBED)

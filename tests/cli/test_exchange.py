@@ -35,6 +35,7 @@ class Steps(LongFlatStrategy):
         elif self.bars % 20 == signals.EXIT:
             self.exit()
 """
+DEEP = "lists in lists, deeper than Python's own JSON writes them"
 SHORT = ["run", "--strategy", "sma", "--start", "2012-01-01", "--json"]
 
 type Elsewhere = Callable[..., Result]
@@ -133,7 +134,8 @@ def forged(path: Path, name: str) -> Iterator[Any]:
     (member,) = [each for each in members if each.endswith(name)]
     record = json.loads(members[member])
     yield record
-    pack(path, {**members, member: json.dumps(record).encode()})
+    text = json.dumps(record).replace(json.dumps(DEEP), "[" * 9_000 + "]" * 9_000)
+    pack(path, {**members, member: text.encode()})
 
 
 def assert_refused(refused: Result, *words: str, exit_code: int = 1) -> None:
@@ -427,6 +429,24 @@ def test_a_flipped_byte_anywhere_is_refused(
     assert saved(elsewhere) == []
 
 
+def test_a_flipped_byte_in_the_headers_of_a_member_is_refused_with_its_name(
+    elsewhere: Elsewhere, exported: Path, whole: bytes
+) -> None:
+    """Each has two: before its content, and in the zip's directory; with its name, sizes, times."""
+    with zipfile.ZipFile(exported) as archive:
+        infos = archive.infolist()
+        entry = archive.start_dir
+    for number, info in enumerate(infos):
+        size = len(info.filename)
+        # Other places of each, so that every kind of field is altered in one of them.
+        for place in (info.header_offset + 3 * number, entry + 5 * number, entry + 46 + size // 2):
+            exported.write_bytes(flipped(whole, place))
+
+            assert_refused(elsewhere("import", exported), exported.name, info.filename)
+        entry += 46 + size
+    assert saved(elsewhere) == []
+
+
 def flipped(content: bytes, place: int) -> bytes:
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
@@ -586,7 +606,7 @@ def test_a_total_above_the_bound_is_refused(
         ("run.json", lambda run: run.update(created_at="9999-12-31T23:59:59Z"), "created_at"),
         ("run.json", lambda run: run["environment"].update(more=1e999), "run.json"),
         ("run.json", lambda run: run["environment"].update(more=nested(70)), "nested"),
-        ("run.json", lambda run: run["environment"].update(more=nested(9000)), "run.json"),
+        ("run.json", lambda run: run["environment"].update(more=DEEP), "run.json"),
         ("run.json", lambda run: run["files"].pop(), "lacks a file"),
         ("run.json", lambda run: run["files"][0].update(filename="../x"), "filename"),
         ("run.json", lambda run: run["files"][0].update(sha256="0" * 64), "equity.parquet"),
@@ -763,3 +783,28 @@ def test_reading_an_imported_run_executes_nothing(
     ):
         assert elsewhere(*arguments).exit_code == 0, arguments
         assert not marker.exists(), arguments
+
+
+def test_a_restored_store_trusts_no_more_than_the_one_that_was_dumped(
+    ntrader: Command,
+    elsewhere: Elsewhere,
+    exported: Path,
+    steps: Path,
+    postgres: TestServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    elsewhere("import", exported)
+    assert elsewhere("db", "dump", tmp_path / "store.tar").exit_code == 0
+    marker = steps.with_name("executed")
+    steps.write_text(f"open({str(marker)!r}, 'w')\n{STRATEGY}")
+
+    with temporary_home() as home, postgres.empty_database() as url:
+        monkeypatch.setenv("NTRADER_HOME", str(home))
+        monkeypatch.setenv("DATABASE_URL", url)
+        restored = ntrader("db", "restore", tmp_path / "store.tar")
+        assert restored.exit_code == 0, restored.stderr
+        for option in ((), ("--attribute",), ("--current-code",)):
+            refused = ntrader("reproduce", "@", *option)
+            assert_refused(refused, "was imported", "--trust", exit_code=2)
+    assert not marker.exists()

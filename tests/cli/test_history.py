@@ -271,8 +271,8 @@ def test_columns_choose_what_is_shown(ntrader: Command, save_run: SaveRun) -> No
     rows = list(csv.reader(io.StringIO(ntrader("history", "--columns", columns, "--csv").stdout)))
 
     assert table[0].split() == ["RUN", "ID", "FAST", "PERIOD", "FEE", "SHARPE", "CAGR", "START"]
-    assert table[2].split() == [failed[:8], "-", "0.001", "-", "-", "2012-01-03", "00:00"]
-    assert table[3].split() == [run_id[:8], "7", "0.001", "-", "12.36%", "2012-01-03", "00:00"]
+    assert table[2].split() == [failed[:8], "-", "0.1%", "-", "-", "2012-01-03", "00:00"]
+    assert table[3].split() == [run_id[:8], "7", "0.1%", "-", "12.36%", "2012-01-03", "00:00"]
     assert rows == [
         columns.split(","),
         [failed, "", "0.001", "", "", "2012-01-03T00:00:00Z"],
@@ -290,3 +290,18 @@ def test_every_column_can_be_shown(ntrader: Command, save_run: SaveRun) -> None:
     (names, *rows) = csv.reader(io.StringIO(ntrader("history", "--columns", every, "--csv").stdout))
     assert names == list(COLUMNS)
     assert [len(row) for row in rows] == [len(COLUMNS)] * 2
+
+
+def test_an_installed_strategy_is_found_however_its_name_is_written(
+    ntrader: Command, save_run: SaveRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "my_signals-0.1.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: my-signals\nVersion: 0.1\n")
+    (package / "entry_points.txt").write_text("[ntrader.strategies]\ndip-buyer = my_signals:Dip\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    wanted = save_run(strategy="dip-buyer")
+
+    for name in ("dip-buyer", "Dip_Buyer", "dip buyer"):
+        runs = ntrader("history", "--strategy", name, "--json").json["runs"]
+        assert [run["run_id"] for run in runs] == [str(wanted)]

@@ -16,11 +16,44 @@ CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0") |
     min_codepoint=0xDC80, max_codepoint=0xDCFF, exclude_categories=[]
 )
 ARGUMENTS = st.text(CHARACTERS, max_size=200) | st.sampled_from(
-    ["", " ", "-", "--", "@", "@~", "@~0", f"@~{10**18}", f"@~{10**30}", "0" * 32, "f" * 36]
-    + ["nan", "inf", "-inf", "1e400", "-0.0", "1e308", "5e-324", "9" * 400, "0x10", "1_000"]
-    + ["0001-01-01", "9999-12-31", "9999-12-31T23:59:59.999999", "2016-12-31T23:59:60"]
-    + ["2000-02-30", "1900-02-29", "2024-03-31T02:30+01:00", "0001-01-01T00:00+23:59"]
-    + ["9999-12-31T23:59-23:59", "2024-W01-1", "20240101", "24:00", "\udcff", HOSTILE, "x" * 10_000]
+    [
+        "",
+        " ",
+        "-",
+        "--",
+        "@",
+        "@~",
+        "@~0",
+        f"@~{10**18}",
+        f"@~{10**30}",
+        "0" * 32,
+        "f" * 36,
+        "nan",
+        "inf",
+        "-inf",
+        "1e400",
+        "-0.0",
+        "1e308",
+        "5e-324",
+        "9" * 400,
+        "0x10",
+        "1_000",
+        "0001-01-01",
+        "9999-12-31",
+        "9999-12-31T23:59:59.999999",
+        "2016-12-31T23:59:60",
+        "2000-02-30",
+        "1900-02-29",
+        "2024-03-31T02:30+01:00",
+        "0001-01-01T00:00+23:59",
+        "9999-12-31T23:59-23:59",
+        "2024-W01-1",
+        "20240101",
+        "24:00",
+        "�",
+        HOSTILE,
+        "x" * 10000,
+    ]
 )
 
 
@@ -43,8 +76,20 @@ def test_a_reference(stored: Command, text: str) -> None:
 
 @given(
     option=st.sampled_from(
-        ["--strategy", "--type", "--symbol", "--timeframe", "--status", "--since", "--until"]
-        + ["--tag", "-p", "--sort", "--limit", "--after"]
+        [
+            "--strategy",
+            "--type",
+            "--symbol",
+            "--timeframe",
+            "--status",
+            "--since",
+            "--until",
+            "--tag",
+            "-p",
+            "--sort",
+            "--limit",
+            "--after",
+        ]
     ),
     text=ARGUMENTS,
     more=st.sampled_from([(), ("--json",), ("--csv",)]),
@@ -55,6 +100,49 @@ def test_a_filter(stored: Command, option: str, text: str, more: tuple[str, ...]
         assert "Traceback" not in result.stderr
     else:
         assert_told(result)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("history", "--strategy=\udcff"),
+        ("history", "--param=x=\udcff"),
+        ("history", "--param=\udcff=1"),
+        ("data", "show", "\udcff"),
+        ("run", "--strategy=sma", "--symbol=\udcff"),
+        ("run", "--strategy=sma", "--dataset=\udcff"),
+    ],
+    ids=repr,
+)
+def test_bytes_that_are_no_text_are_wrong_use(stored: Command, arguments: tuple[str, ...]) -> None:
+    refused = stored(*arguments)
+    assert_told(refused)
+    assert refused.exit_code == 2
+    assert "no text" in refused.stderr
+
+
+@pytest.mark.parametrize("instant", ["0001-01-01T00:00+23:59", "9999-12-31T23:59:59-00:01"])
+def test_an_instant_beyond_the_calendar_is_wrong_use(stored: Command, instant: str) -> None:
+    for arguments in (
+        ("history", f"--since={instant}"),
+        ("history", f"--until={instant}"),
+        ("run", "--strategy=sma", f"--start={instant}"),
+        ("run", "--strategy=sma", f"--end={instant}"),
+    ):
+        refused = stored(*arguments)
+        assert_told(refused)
+        assert refused.exit_code == 2
+        assert "beyond the calendar" in refused.stderr
+
+
+def test_a_parameter_that_is_no_number_is_looked_for_as_text(
+    ntrader: Command, save_run: SaveRun
+) -> None:
+    run = str(save_run(parameters={"kind": "nan"}))
+    save_run(parameters={"kind": "infinite"})
+    found = ntrader("history", "--param=kind=nan", "--json").json["runs"]
+    assert [each["run_id"] for each in found] == [run]
+    assert ntrader("history", "--param=kind=inf").exit_code == 0
 
 
 @given(name=ARGUMENTS, value=ARGUMENTS)
@@ -68,7 +156,9 @@ def test_a_filter_on_a_parameter(stored: Command, name: str, value: str) -> None
 
 
 @given(
-    value=st.none() | st.text(max_size=40) | st.sampled_from(["NaN", "Infinity", "1e999", "0" * 99]),
+    value=st.none()
+    | st.text(max_size=40)
+    | st.sampled_from(["NaN", "Infinity", "1e999", "0" * 99]),
     number=st.integers(-(2**70), 2**70),
     order=st.sampled_from(ORDERS),
     ascending=st.booleans(),
@@ -87,8 +177,22 @@ def test_a_cursor_that_somebody_made_up(
 
 @given(
     option=st.sampled_from(
-        ["--strategy", "--symbol", "--dataset", "--timeframe", "--start", "--end", "--capital"]
-        + ["--equity-fraction", "--fee", "--slippage", "--seed", "--tag", "--note", "-pfast_period"]
+        [
+            "--strategy",
+            "--symbol",
+            "--dataset",
+            "--timeframe",
+            "--start",
+            "--end",
+            "--capital",
+            "--equity-fraction",
+            "--fee",
+            "--slippage",
+            "--seed",
+            "--tag",
+            "--note",
+            "-pfast_period",
+        ]
     ),
     text=ARGUMENTS,
 )

@@ -75,6 +75,13 @@ COMMANDS: dict[str, Callable[[list[str], Path], tuple[object, ...]]] = {
     "data show": lambda runs, _: ("data", "show", f"{SHORT.lower()}-daily"),
     "data verify": lambda runs, _: ("data", "verify", f"{SHORT.lower()}-daily"),
     "data delete": lambda runs, _: ("data", "delete", f"{SHORT.lower()}-daily", "--yes"),
+    "db check": lambda runs, _: ("db", "check"),
+    "db dump": lambda runs, path: ("db", "dump", path / HOSTILE[:20]),
+    "db restore": lambda runs, path: ("db", "restore", path / HOSTILE[:20]),
+    "db status": lambda runs, _: ("db", "status"),
+    "history summary": lambda runs, _: ("history", "--summary"),
+    "history where": lambda runs, _: ("history", "--where", HOSTILE),
+    "history columns": lambda runs, _: ("history", "--columns", HOSTILE),
     "strategies": lambda runs, _: ("strategies", HOSTILE),
     "run": lambda runs, _: ("run", "--strategy", HOSTILE),
     "run on a dataset": lambda runs, _: ("run", "--strategy", "sma", "--dataset", HOSTILE),
@@ -156,7 +163,7 @@ def test_a_page_has_no_script_but_its_own(
     assert_harmless(html)
 
 
-STRATEGY = '''
+STRATEGY = """
 from ntrader.engine.strategies import LongFlatStrategy, StrategyParameters
 from pydantic import Field
 
@@ -177,7 +184,7 @@ class Own(LongFlatStrategy[Parameters]):
     def on_bar(self, bar):
         if {fails}:
             raise ValueError(TEXT)
-'''
+"""
 
 
 @pytest.mark.parametrize("fails", [False, True], ids=["succeeds", "fails"])
@@ -231,3 +238,13 @@ def test_a_cell_that_an_error_quotes_does_not_drive_the_terminal(
     assert done.exit_code == 2
     assert_harmless(done.stdout)
     assert_harmless(done.stderr)
+
+
+def test_an_output_without_the_characters_shows_them_escaped(ntrader_process: Command) -> None:
+    ascii_only = {"PYTHONIOENCODING": "ascii"}
+    run = ntrader_process(
+        *("run", "--strategy", "sma", "--start", "2012-12-01", "--note", "caf\u00e9 \u4e2d"),
+        env=ascii_only,
+    )
+    assert (run.exit_code, "caf\\xe9 \\u4e2d" in run.stdout) == (0, True), run.stderr
+    assert ntrader_process("show", "@", env=ascii_only).exit_code == 0

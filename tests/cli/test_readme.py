@@ -99,6 +99,7 @@ def test_every_other_shell_line_is_known(ntrader: Command) -> None:
         "pip install uv && uv run ntrader run --strategy sma",
         "pip install uv && uv run pytest",
         "uv tool install .",
+        'eval "$(_NTRADER_COMPLETE=bash_source ntrader)"',
         "export DATABASE_URL=postgresql://quant:secret@db.example.com/backtests",
         ".ci/check",
     }

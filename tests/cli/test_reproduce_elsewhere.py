@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,6 @@ class Steps(LongFlatStrategy):
 """
 
 type Documents = list[Any]
-type Elsewhere = Callable[..., Documents]
 
 
 def do(python: Path, home: Path, *commands: Sequence[str], url: str | None = None) -> Documents:
@@ -136,15 +136,15 @@ def tcp_server() -> Iterator[TcpServer]:
             server.stop()
 
 
-@pytest.fixture
-def questions(tmp_path: Path) -> list[list[str]]:
-    """Each strategy on each sample, and one from a file with a module beside it."""
+@pytest.fixture(params=["some", pytest.param("all", marks=pytest.mark.slow)])
+def questions(request: pytest.FixtureRequest, tmp_path: Path) -> list[list[str]]:
+    """A strategy from a file with a module beside it, and each strategy on each sample or one."""
     (tmp_path / "rules.py").write_text("EXIT = 15\n")
     (tmp_path / "steps.py").write_text(STRATEGY)
+    pairs = list(product(STRATEGIES, SAMPLES)) if request.param == "all" else [("momentum", "GOOG")]
     built_in = [
         ["run", "--strategy", strategy, "--symbol", symbol, "--fee", "0.001"]
-        for strategy in STRATEGIES
-        for symbol in SAMPLES
+        for strategy, symbol in pairs
     ]
     return [*built_in, ["run", "--strategy", f"{tmp_path / 'steps.py'}:Steps"]]
 
@@ -197,6 +197,7 @@ def test_an_export_is_reproduced_by_another_process_on_a_server_of_another_kind(
     assert_identical(found, runs, environment="same")
 
 
+@pytest.mark.slow
 def test_an_export_is_reproduced_by_another_python_on_a_server_of_another_kind(
     this_python: Path,
     other_python: Path,

@@ -50,7 +50,7 @@ def tcp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TcpServer]:
     server.stop()
 
 
-COMMANDS = [("run", "--strategy", "sma"), ("history",), ("db", "status"), ("db", "upgrade")]
+COMMANDS = [("run", "--strategy", "sma"), ("history",), ("show", "@"), ("db", "upgrade")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -60,6 +60,15 @@ def test_a_port_that_refuses(ntrader_on: Command, home: Path, command: tuple[str
     assert "refused" in said
     assert "quant@127.0.0.1" in said
     assert nothing_waits(home)
+
+
+def test_a_refusal_is_an_object_for_a_program(ntrader_on: Command) -> None:
+    refused = ntrader_on(f"{LOGIN}127.0.0.1:{closed_port()}/runs", "history", "--json")
+
+    assert refused.exit_code == 4
+    assert refused.json["error"]["code"] == "database_unavailable"
+    assert refused.json["error"]["hint"]
+    assert SECRET not in refused.stdout + refused.stderr
 
 
 def test_a_host_name_that_does_not_resolve(ntrader_on: Command, home: Path) -> None:
@@ -79,7 +88,10 @@ def test_a_host_that_accepts_and_never_answers(ntrader_on: Command, home: Path) 
 
 
 def test_a_server_of_another_kind(ntrader_on: Command, home: Path) -> None:
+    answered: list[socket.socket] = []
+
     def answer(connection: socket.socket) -> None:
+        answered.append(connection)
         connection.recv(8)
         connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         connection.close()
@@ -88,6 +100,8 @@ def test_a_server_of_another_kind(ntrader_on: Command, home: Path) -> None:
         url = f"{LOGIN}127.0.0.1:{port}/runs?sslmode=disable"
         complaint_of(ntrader_on(url, "run", "--strategy", "sma"), 4)
 
+    # It never was what it should be: nothing is to be gained by asking it again.
+    assert len(answered) == 1
     assert nothing_waits(home)
 
 

@@ -18,6 +18,7 @@ from support.waiting_run import waiting_run
 
 RUN = ("run", "--strategy", "sma", "--json")
 SAVING = b"INSERT INTO backtest_runs"
+TERMINATE = b"X\0\0\0\4"
 
 
 def saved_runs(command: Command, *arguments: object) -> list[str]:
@@ -114,6 +115,15 @@ def test_a_server_that_falls_silent_within_a_query(
     said = complaint_of(ntrader_on(f"{proxy.url}&command_timeout=0.5", "history"), 4)
 
     assert "did not answer within 0.5 s" in said
+
+
+def test_a_server_that_does_not_even_take_leave(
+    ntrader_on: Command, proxy: Proxy, save_run: SaveRun
+) -> None:
+    run_id = save_run()
+    proxy.on(TERMINATE, Link.fall_silent)
+
+    assert [UUID(each) for each in saved_runs(ntrader_on, proxy.url)] == [run_id]
 
 
 def test_a_server_that_falls_silent_within_a_save(ntrader_on: Command, proxy: Proxy) -> None:

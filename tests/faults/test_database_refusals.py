@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -249,15 +250,14 @@ def test_a_migration_that_was_interrupted_left_nothing_and_is_done_again(
     assert ntrader_on(empty_database_url, "db", "status", "--json").json["schema"] == HEAD
 
 
-@pytest.fixture
-def small_disk(postgres: TestServer, database_url: str, background: Background) -> Iterator[Path]:
-    """A disk of 24 MB that holds the test's database."""
+@contextmanager
+def disk(megabytes: int) -> Iterator[Path]:
+    """Give a small disk that belongs to the account of root's servers."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     account = unprivileged_account()
-    place = Path(f"/tmp/{postgres.prefix}_disk")
-    place.mkdir()
-    options = f"size=24m,uid={account.uid},gid={account.gid},mode=700"
+    place = Path(mkdtemp(prefix="ntrader-test-", dir="/tmp"))
+    options = f"size={megabytes}m,uid={account.uid},gid={account.gid},mode=755"
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place],
         capture_output=True,
@@ -267,9 +267,19 @@ def small_disk(postgres: TestServer, database_url: str, background: Background) 
     if mounted.returncode != 0:
         place.rmdir()
         pytest.skip(f"no small disk can be mounted: {mounted.stderr.strip()}")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
+        place.rmdir()
+
+
+@pytest.fixture
+def small_disk(postgres: TestServer, database_url: str, background: Background) -> Iterator[Path]:
+    """A disk of 24 MB that holds the test's database."""
     name, space = urlsplit(database_url).path[1:], f"{postgres.prefix}_space"
     elsewhere = postgres.url_of("postgres")
-    try:
+    with disk(24) as place:
         background.run(
             execute(
                 elsewhere,
@@ -285,9 +295,6 @@ def small_disk(postgres: TestServer, database_url: str, background: Background) 
                 f"DROP TABLESPACE {space}",
             )
         )
-    finally:
-        subprocess.run(["umount", place], check=True)
-        place.rmdir()
 
 
 def test_a_disk_that_is_full_when_the_run_ends(
@@ -309,3 +316,16 @@ def test_a_disk_that_is_full_when_the_run_ends(
     listed = ntrader_on(database_url, "history", "--json").json["runs"]
     assert listed[0]["run_id"] == ended.json["run_id"]
     assert len(listed) == 2
+
+
+def test_a_disk_without_room_for_the_embedded_server(ntrader_process: Command) -> None:
+    with disk(20) as place:
+        home = {"NTRADER_HOME": str(place)}
+        said = complaint_of(ntrader_process(*RUN, env=home), 4)
+        subprocess.run(["mount", "-o", "remount,size=400m", place], check=True)
+        run = ntrader_process(*RUN, "--json", env=home)
+
+    assert "could not be created" in said
+    assert "No space left on device" in said
+    assert "Set NTRADER_HOME" in said
+    assert (run.exit_code, run.json["saved"]) == (0, True)

@@ -139,6 +139,9 @@ async def first(database: Database, query: str) -> Any:
         ("application_name", "ntrader"),
         ("timezone", "UTC"),
         ("plan_cache_mode", "force_custom_plan"),
+        ("lock_timeout", "10s"),
+        ("statement_timeout", "1min"),
+        ("idle_in_transaction_session_timeout", "1min"),
         ("transaction_isolation", "read committed"),
     ],
 )

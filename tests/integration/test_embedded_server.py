@@ -17,9 +17,11 @@ import pytest
 
 from ntrader.errors import DatabaseUnavailableError
 from ntrader.storage.embedded import EmbeddedServer, ServerAddress, StopOutcome
+from ntrader.storage.embedded import server as server_module
 from ntrader.storage.embedded.accounts import unprivileged_account
 from ntrader.storage.embedded.binaries import find_binaries, identity, programs_for
 from ntrader.storage.embedded.layout import locate
+from ntrader.storage.embedded.locks import FileLock
 from support.homes import temporary_home
 
 CLIENT = """
@@ -633,3 +635,20 @@ def test_stopping_is_not_disturbed_by_open_connections(server: EmbeddedServer) -
                 await connection.close(timeout=1)
 
     assert asyncio.run(release_below_an_open_connection()) is StopOutcome.STOPPED
+
+
+def test_a_user_that_never_ends_stopping_is_not_waited_for_for_ever(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server_module, "START_SECONDS", 0.2)
+    with EmbeddedServer(home):
+        pass
+    with FileLock(locate(home).users_lock) as hanging:
+        hanging.lock()
+
+        with pytest.raises(DatabaseUnavailableError, match="does not end") as caught:
+            EmbeddedServer(home).acquire()
+
+    assert str(locate(home).users_lock) in (caught.value.hint or "")
+    with EmbeddedServer(home) as address:
+        assert address.dsn

@@ -10,11 +10,13 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import Annotations
 from ntrader.errors import SchemaError
 from ntrader.storage import migrations
 from ntrader.storage.database import Database
+from ntrader.storage.jobs_tables import SERVICE_SCHEMA, SERVICE_TABLES
 from ntrader.storage.runs import RunRepository
 from ntrader.storage.tables import SCHEMA, TABLES
 from support.database import execute
@@ -65,10 +67,10 @@ def difference(connection: Connection) -> list[Any]:
     options = {
         "version_table": migrations.VERSION_TABLE,
         "compare_server_default": True,
-        "include_name": lambda name, kind, _: kind != "table" or name in TABLES,
+        "include_name": lambda name, kind, _: kind != "table" or name in TABLES | SERVICE_TABLES,
     }
     context = MigrationContext.configure(connection, opts=options)
-    return list(compare_metadata(context, SCHEMA))
+    return list(compare_metadata(context, [SCHEMA, SERVICE_SCHEMA]))
 
 
 async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty: Database) -> None:
@@ -95,6 +97,7 @@ async def test_the_migrations_make_the_tables_that_the_program_describes(
     empty: Database, database: Database
 ) -> None:
     await empty.run(lambda connection: connection.run_sync(SCHEMA.create_all))
+    await empty.run(lambda connection: connection.run_sync(SERVICE_SCHEMA.create_all))
     described, migrated = await schema_of(empty), await schema_of(database)
     for part in ("constraints", "indexes", "enums"):
         ours = [row for row in migrated[part] if migrations.VERSION_TABLE not in str(row)]
@@ -152,6 +155,20 @@ async def test_the_schema_of_a_newer_program_is_refused(
     with pytest.raises(SchemaError, match="does not know") as caught:
         await migrations.ensure_schema(database)
     assert "upgrade" in (caught.value.hint or "")
+
+
+async def test_who_migrates_waits_for_others_longer_than_for_a_table(
+    empty_database_url: str,
+) -> None:
+    async def limits(connection: AsyncConnection) -> list[str]:
+        names = ("lock_timeout", "statement_timeout")
+        return [await connection.scalar(text(f"SHOW {name}")) for name in names]
+
+    async with Database.open(f"{empty_database_url}&lock_timeout=300ms") as database:
+        async with database.transaction() as connection:
+            await migrations.take_migration_lock(connection)
+            assert await limits(connection) == ["300ms", "0"]
+        assert await database.run(limits) == ["300ms", "1min"]
 
 
 async def test_tables_of_others_are_left_alone(empty: Database, empty_database_url: str) -> None:

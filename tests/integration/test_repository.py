@@ -552,7 +552,7 @@ async def test_a_strategy_gets_a_row_with_its_defaults(store: Store) -> None:
     )
     assert record.params == {"fast_period": 10, "slow_period": 20}
     assert record.param_spec == [parameter.to_dict() for parameter in spec.parameters]
-    assert await store.strategies.all() == (record,)
+    assert await store.strategies.find("sma", "1.2.0+build.1") == record
 
 
 async def test_a_strategy_with_the_same_source_stays_untouched(store: Store) -> None:
@@ -566,13 +566,14 @@ async def test_source_that_changed_within_a_version_replaces_the_row(store: Stor
     assert (changed.id, changed.created_at) == (record.id, record.created_at)
     assert (changed.source_hash, changed.description) == ("b" * 64, "new")
     assert changed.updated_at > record.updated_at
-    assert await store.strategies.all() == (changed,)
+    assert await store.strategies.find("sma", "1.0.0") == changed
 
 
 async def test_a_new_version_is_a_new_row(store: Store) -> None:
     first = await store.strategies.ensure(make_spec())
     second = await store.strategies.ensure(make_spec(version="1.1.0"))
-    assert await store.strategies.all() == (first, second)
+    assert await store.strategies.find("sma", "1.0.0") == first
+    assert await store.strategies.find("sma", "1.1.0") == second
 
 
 # Tags and notes

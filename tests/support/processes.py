@@ -50,7 +50,7 @@ def count():
         os.kill(os.getpid(), signal.SIGKILL)
 
 class Killed(LongFlatStrategy):
-    '''Trades; from its end on, the process kills itself before a step that changes the world.'''
+    '''Trades; the process kills itself before the n-th step of its saving that others can see.'''
 
     def prepare(self):
         self.bars = 0
@@ -61,9 +61,10 @@ class Killed(LongFlatStrategy):
             self.enter()
         if self.bars % 20 == 0:
             self.exit()
+        if self.bars == 1000:
+            self.arm()
 
-    def on_stop(self):
-        super().on_stop()
+    def arm(self):
         sys.addaudithook(
             lambda event, _: count() if event in ("os.rename", "os.remove", "os.mkdir") else None
         )

@@ -56,14 +56,14 @@ class Proxy:
         parts = urlsplit(url)
         self._upstream = _address(parts)
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._port = self._listener.getsockname()[1]
         login = parts.netloc.rpartition("@")[0]
-        port = self._listener.getsockname()[1]
-        self.url = f"postgresql://{login}@127.0.0.1:{port}{parts.path}?sslmode=disable"
+        self.url = f"postgresql://{login}@127.0.0.1:{self._port}{parts.path}?sslmode=disable"
         self.accepted = 0
         self.links: list[Link] = []
         self._rules: list[tuple[bytes, Action, list[int]]] = []
         self._replacements: list[tuple[bytes, bytes]] = []
-        self._spawn(self._accept)
+        self._spawn(self._accept, self._listener)
 
     def on(self, marker: bytes, action: Action, *, times: int = 1) -> None:
         self._rules.append((marker, action, [times]))
@@ -73,22 +73,24 @@ class Proxy:
         assert len(said) == len(heard)
         self._replacements.append((said, heard))
 
-    def close(self) -> None:
-        self.refuse()
-        for link in self.links:
-            link.cut()
-
     def refuse(self) -> None:
-        """Accept no more connections; those that there are go on."""
+        """Be down: end all connections and accept no more."""
         # Closing alone would leave the thread that accepts waiting in the kernel.
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        for link in self.links:
+            link.cut()
 
-    def _accept(self) -> None:
+    def serve(self) -> None:
+        """Accept connections again, after `refuse`."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._spawn(self._accept, self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                client, _ = listener.accept()
             except OSError:
                 return
             self.accepted += 1
@@ -138,7 +140,7 @@ def proxy_for(url: str) -> Iterator[Proxy]:
     try:
         yield proxy
     finally:
-        proxy.close()
+        proxy.refuse()
 
 
 def _received(connection: socket.socket) -> Iterator[bytes]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-import shutil
+import re
 import subprocess
 import sys
 import tarfile
@@ -53,18 +53,25 @@ def bars() -> str:
 
 
 def unpack(commit: str, directory: Path) -> Path:
-    if commit == ".":
-        # Not run in place: a traceback of the failed run would name the checkout.
-        for part in ("src", "alembic"):
-            shutil.copytree(ROOT / part, directory / "program" / part)
-        return directory / "program"
+    program = directory / "program"
     archive = directory / "program.tar"
     subprocess.run(
         ["git", "archive", "--output", str(archive), commit, "src", "alembic"], cwd=ROOT, check=True
     )
     with tarfile.open(archive) as tar:
-        tar.extractall(directory / "program", filter="data")
-    return directory / "program"
+        tar.extractall(program, filter="data")
+    return program
+
+
+def hold_at(program: Path, revision: str) -> None:
+    """Take later revisions out of a program: one commit may have brought several."""
+    for script in (program / "alembic" / "versions").glob("*.py"):
+        if script.stem[:4] > revision:
+            script.unlink()
+    migrations = program / "src" / "ntrader" / "storage" / "migrations.py"
+    migrations.write_text(
+        re.sub('^HEAD = ".*"$', f'HEAD = "{revision}"', migrations.read_text(), flags=re.MULTILINE)
+    )
 
 
 def fill(program: Path, directory: Path, commands: tuple[str, ...]) -> None:
@@ -81,7 +88,7 @@ def fill(program: Path, directory: Path, commands: tuple[str, ...]) -> None:
             text=True,
             check=False,
         )
-        print(done.returncode, command, done.stderr)
+        sys.stderr.write(f"{done.returncode} {command}\n{done.stderr}\n")
 
 
 async def dump(home: Path, revision: str) -> None:
@@ -96,7 +103,7 @@ async def dump(home: Path, revision: str) -> None:
         if found != revision:
             raise SystemExit(f"The program made revision {found}.")
         target = Path(__file__).with_name(f"{revision}.tar")
-        print(await write_dump(workspace, Store.of(database), target, force=True))
+        await write_dump(workspace, Store.of(database), target, force=True)
 
 
 def main(revision: str, commit: str) -> None:
@@ -107,7 +114,9 @@ def main(revision: str, commit: str) -> None:
         os.environ["NTRADER_HOME"] = str(home)
         os.environ.pop("DATABASE_URL", None)
         commands = SINCE_0001 if revision == "0001" else SINCE_0001 + SINCE_0002
-        fill(unpack(commit, directory), directory, commands)
+        program = unpack(commit, directory)
+        hold_at(program, revision)
+        fill(program, directory, commands)
         asyncio.run(dump(home, revision))
 
 

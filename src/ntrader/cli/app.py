@@ -59,8 +59,11 @@ class App:
 
         return PlainConsole(stderr=True)
 
-    def call[T](self, service: Callable[[Workspace], Awaitable[T]]) -> T:
-        """Run a service with an open workspace; the only place where an event loop starts."""
+    def call[T](self, service: Callable[[Workspace], Awaitable[T]], *, pooled: bool = False) -> T:
+        """Run a service with an open workspace; the only place where an event loop starts.
+
+        With `pooled` it keeps as many connections as a program that stays needs.
+        """
         import asyncio
 
         from ntrader.services.workspace import Workspace
@@ -71,6 +74,7 @@ class App:
                 database_url=self.settings.database_url,
                 pg_bin=self.settings.pg_bin,
                 tell=self.note,
+                pooled=pooled,
             )
             async with workspace:
                 return await service(workspace)
@@ -111,11 +115,6 @@ class App:
         with written_to(sys.stdout):
             click.echo(shown, nl=False, color=True)
 
-    def show_records(self, records: Sequence[dict[str, Any]]) -> None:
-        """Print flat objects of one shape as CSV."""
-        if records:
-            self.show_csv(list(records[0]), [list(record.values()) for record in records])
-
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is lost, on a terminal; elsewhere `--yes` must have been given.
 
@@ -154,9 +153,10 @@ def report(error: Exception, *, as_json: bool) -> int:
         import traceback
 
         with suppress(OutputError), written_to(sys.stderr):
-            click.echo(plain("".join(traceback.format_exception(error))), err=True)
+            told = _censored("".join(traceback.format_exception(error)))
+            click.echo(plain(told), err=True)
         error = NtraderError(
-            f"Internal error: {type(error).__name__}: {error}",
+            _censored(f"Internal error: {type(error).__name__}: {error}"),
             hint="This is a bug in ntrader. Please report it with the traceback above.",
         )
     if as_json and not isinstance(error, OutputError):
@@ -167,6 +167,19 @@ def report(error: Exception, *, as_json: bool) -> int:
     else:
         _complain(error.message, error.hint)
     return error.exit_code
+
+
+def _censored(text: str) -> str:
+    """Return what a bug says without the password of the database URL, which it may quote."""
+    from ntrader.config import load_settings
+    from ntrader.services.workspace import Workspace
+
+    try:
+        settings = load_settings()
+    except NtraderError:
+        # Without settings there was no database.
+        return text
+    return Workspace(settings.home, database_url=settings.database_url).censored(text)
 
 
 def _complain(message: str, hint: str | None) -> None:

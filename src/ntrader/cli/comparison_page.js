@@ -85,9 +85,21 @@
 
   const readout = document.getElementById("readout");
 
-  function read(chart, event) {
-    const left = document.getElementById(chart.id).getBoundingClientRect().left;
-    const time = Math.min(Math.max(chart.timeAt(event.clientX - left), begin), end);
+  const times = [...new Set(curves.flatMap((curve) => curve.times))].sort((a, b) => a - b);
+  const strides = { ArrowLeft: -1, ArrowRight: 1, PageUp: -20, PageDown: 20 };
+  let place = times.length - 1;
+
+  // The bar that a key leads to; undefined for any other key.
+  function placeAfter(key) {
+    if (key === "Home") return 0;
+    if (key === "End") return times.length - 1;
+    if (!(key in strides)) return undefined;
+    return Math.min(Math.max(place + strides[key], 0), times.length - 1);
+  }
+
+  function read(wanted) {
+    const time = Math.min(Math.max(wanted, begin), end);
+    place = pointAt({ times }, time);
     for (const each of charts) {
       each.cursor.setAttribute("x1", each.x(time));
       each.cursor.setAttribute("x2", each.x(time));
@@ -124,7 +136,14 @@
   }
   for (const chart of charts) {
     const svg = document.getElementById(chart.id);
-    svg.addEventListener("pointermove", (event) => read(chart, event));
+    svg.addEventListener("pointermove", (event) =>
+      read(chart.timeAt(event.clientX - svg.getBoundingClientRect().left)));
+    svg.addEventListener("keydown", (event) => {
+      const next = placeAfter(event.key);
+      if (next === undefined) return;
+      event.preventDefault();
+      read(times[next]);
+    });
   }
   addEventListener("resize", () => charts.forEach(draw));
   charts.forEach(draw);

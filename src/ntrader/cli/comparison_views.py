@@ -6,6 +6,8 @@ Up to four runs stand in columns, more in rows: either way 80 columns do.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,7 +22,7 @@ from ntrader.cli.comparison_text import (
     significance_lines,
 )
 from ntrader.cli.formats import metric_text, plain_text, short_id
-from ntrader.cli.layout import plain_table
+from ntrader.cli.layout import FirstThatFits, plain_table
 from ntrader.domain.comparison import (
     LABELS,
     Comparison,
@@ -131,29 +133,74 @@ def growth_chart(
     ]
     if not drawn:
         return None
-    low = min(float(curve.growth.min()) for _, _, curve in drawn)
-    high = max(float(curve.growth.max()) for _, _, curve in drawn)
-    scale = (f"{high:,.2f}x", f"{low:,.2f}x")
-    margin = max(map(len, scale)) + 1
-    columns = max(width - margin, 10)
-    first = min(int(curve.times[0]) for _, _, curve in drawn)
-    last = max(int(curve.times[-1]) for _, _, curve in drawn)
+    frame = _Frame.around([curve for _, _, curve in drawn], width=width, height=height)
     cells: dict[tuple[int, int], tuple[str, str]] = {}
     for label, style, curve in drawn:
-        for column, value in _last_of_columns(curve, first, last, columns):
-            row = round((high - value) / (high - low) * (height - 1)) if high > low else height - 1
-            taken = (row, column) in cells
-            cells[row, column] = (_SHARED, "dim") if taken else (label, style)
+        for place in frame.places(curve):
+            cells[place] = (_SHARED, "dim") if place in cells else (label, style)
     text = Text(no_wrap=True)
-    for row in range(height):
-        mark = scale[0] if row == 0 else scale[1] if row == height - 1 else ""
-        text.append(f"{mark:>{margin - 1}} ", style="dim")
-        for column in range(columns):
+    for row, mark in enumerate(frame.marks):
+        text.append(f"{mark:>{frame.margin - 1}} ", style="dim")
+        for column in range(frame.columns):
             text.append(*cells.get((row, column), (" ", "")))
         text.append("\n")
     begin, end = (f"{getattr(run, at):%Y-%m-%d}" for run, at in _ends(runs, curves))
-    text.append(f"{' ' * margin}{begin}{end:>{columns - len(begin)}}", style="dim")
+    gap = frame.columns - len(begin)
+    text.append(f"{' ' * frame.margin}{begin}{end:>{gap}}", style="dim")
     return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Frame:
+    """What a chart shows: from `low` at the bottom to `high`, from the time `first` to `last`."""
+
+    low: float
+    high: float
+    first: int
+    last: int
+    width: int
+    height: int
+
+    @classmethod
+    def around(cls, curves: Sequence[GrowthCurve], *, width: int, height: int) -> Self:
+        """Return the frame that holds all curves."""
+        return cls(
+            low=min(float(curve.growth.min()) for curve in curves),
+            high=max(float(curve.growth.max()) for curve in curves),
+            first=min(int(curve.times[0]) for curve in curves),
+            last=max(int(curve.times[-1]) for curve in curves),
+            width=width,
+            height=height,
+        )
+
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """What stands to the left of each row, top first."""
+        between = ("",) * (self.height - 2)
+        return (f"{self.high:,.2f}x", *between, f"{self.low:,.2f}x")
+
+    @property
+    def margin(self) -> int:
+        """How many characters the marks and a space take."""
+        return max(map(len, self.marks)) + 1
+
+    @property
+    def columns(self) -> int:
+        """How many characters are left for the curves."""
+        return max(self.width - self.margin, 10)
+
+    def places(self, curve: GrowthCurve) -> Iterator[tuple[int, int]]:
+        """Give (row, column) of a curve: in each column in which it has a value, the last one."""
+        span = max(self.last - self.first, 1)
+        scaled = (curve.times - self.first) / span * (self.columns - 1)
+        last_of = dict(zip(scaled.round().astype(int).tolist(), curve.growth.tolist(), strict=True))
+        for column, value in last_of.items():
+            yield self._row(value), column
+
+    def _row(self, value: float) -> int:
+        if self.high == self.low:
+            return self.height - 1
+        return round((self.high - value) / (self.high - self.low) * (self.height - 1))
 
 
 def _ends(
@@ -167,31 +214,31 @@ def _ends(
     )
 
 
-def _last_of_columns(
-    curve: GrowthCurve, first: int, last: int, columns: int
-) -> Iterator[tuple[int, float]]:
-    """Give (column, the last value in it), for each column in which the curve has a value."""
-    span = max(last - first, 1)
-    places = ((curve.times - first) / span * (columns - 1)).round().astype(int).tolist()
-    yield from dict(zip(places, curve.growth.tolist(), strict=True)).items()
+def _metrics_in_columns(comparison: Comparison) -> RenderableType:
+    """Lay out a metric a line; the delta is a column for two runs where it fits, else below."""
+    below = _metrics_with_deltas_below(comparison)
+    if len(comparison.runs) > len("AB"):
+        return below
+    return FirstThatFits(_metrics_of_pair(comparison), below)
 
 
-def _metrics_in_columns(comparison: Comparison) -> Table:
-    """Lay out a metric a line; the delta is a column for two runs, else a second line."""
-    runs = comparison.runs
-    pair = len(runs) == len("AB")
-    table = plain_table("METRIC")
-    for label in LABELS[: len(runs)]:
-        table.add_column(label, justify="right", no_wrap=True)
-    if pair:
-        table.add_column("B - A", justify="right", no_wrap=True)
+def _metrics_of_pair(comparison: Comparison) -> Table:
+    table = plain_table("METRIC", right=("A", "B", "B - A"))
     for metric in comparison.metrics:
-        cells = [_value(metric, index, runs) for index in range(len(runs))]
-        if pair:
-            cells.append(Text(delta_text(metric.rule.unit, metric.deltas[1])))
-        table.add_row(metric_label(metric.name), *cells)
-        if not pair and any(metric.deltas[1:]):
-            table.add_row("", "", *(_delta(metric, index) for index in range(1, len(runs))))
+        values = (_value(metric, index, comparison.runs) for index in range(len("AB")))
+        delta = delta_text(metric.rule.unit, metric.deltas[1])
+        table.add_row(metric_label(metric.name), *values, Text(delta))
+    return table
+
+
+def _metrics_with_deltas_below(comparison: Comparison) -> Table:
+    count = len(comparison.runs)
+    table = plain_table("METRIC", right=LABELS[:count])
+    for metric in comparison.metrics:
+        values = (_value(metric, index, comparison.runs) for index in range(count))
+        table.add_row(metric_label(metric.name), *values)
+        if any(metric.deltas[1:]):
+            table.add_row("", "", *(_delta(metric, index) for index in range(1, count)))
     return table
 
 
@@ -258,8 +305,8 @@ def _settings_by_value(settings: Sequence[Setting]) -> Table:
 def _footnote(comparison: Comparison) -> str:
     currencies = {run.config["instrument"]["currency"] for run in comparison.runs}
     amounts = f"Amounts in {currencies.pop()}." if len(currencies) == 1 else "Amounts as they are."
-    deltas = "" if len(comparison.runs) == len("AB") else " Below a value: its delta to A."
-    return f"{'* best. ' if comparison.marks_any else 'No best is marked. '}{amounts}{deltas}"
+    marks = "* best." if comparison.marks_any else "No best is marked."
+    return f"{marks} {amounts} Deltas are to A."
 
 
 def _warning(text: str) -> Text:

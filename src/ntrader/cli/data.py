@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.completion import complete_dataset
-from ntrader.cli.options import json_option
+from ntrader.cli.options import csv_option, json_option, refuse_both
 
 
 @click.group()
@@ -45,21 +46,7 @@ def data() -> None:
 @json_option
 @pass_app
 def import_(
-    app: App,
-    file: Path,
-    symbol: str,
-    venue: str,
-    kind: str,
-    timeframe: str,
-    name: str | None,
-    description: str,
-    currency: str | None,
-    price_precision: int | None,
-    size_precision: int | None,
-    timezone: str | None,
-    columns: str | None,
-    day_first: bool | None,
-    as_json: bool,
+    app: App, /, file: Path, kind: str, timeframe: str, as_json: bool, **described: Any
 ) -> None:
     """Import bars from a CSV or Parquet FILE.
 
@@ -74,31 +61,13 @@ def import_(
     from ntrader.services.datasets import ImportRequest, import_dataset
 
     request = ImportRequest(
-        path=file,
-        symbol=symbol,
-        venue=venue,
-        kind=InstrumentKind(kind),
-        timeframe=Timeframe.parse(timeframe),
-        name=name,
-        description=description,
-        currency=currency,
-        price_precision=price_precision,
-        size_precision=size_precision,
-        timezone=timezone,
-        columns=columns,
-        day_first=day_first,
+        path=file, kind=InstrumentKind(kind), timeframe=Timeframe.parse(timeframe), **described
     )
     imported = app.call(lambda workspace: import_dataset(workspace, request))
     if as_json:
-        from ntrader.domain.documents import dataset_document
+        from ntrader.domain.documents import imported_dataset_document
 
-        app.show_json(
-            {
-                **dataset_document(imported.dataset),
-                "new": imported.is_new,
-                "warnings": list(imported.warnings),
-            }
-        )
+        app.show_json(imported_dataset_document(imported))
         return
     from ntrader.cli.dataset_tables import dataset_facts
 
@@ -110,22 +79,23 @@ def import_(
 
 
 @data.command("list")
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@csv_option
 @json_option
 @pass_app
 def list_(app: App, as_csv: bool, as_json: bool) -> None:
     """List the datasets, newest first."""
     from ntrader.services.datasets import list_datasets
 
+    refuse_both(as_csv=as_csv, as_json=as_json)
     datasets = app.call(list_datasets)
     if as_json or as_csv:
-        from ntrader.domain.documents import dataset_document
+        from ntrader.domain.documents import DATASET_KEYS, dataset_document
 
         documents = [dataset_document(dataset) for dataset in datasets]
         if as_json:
             app.show_json({"datasets": documents})
         else:
-            app.show_records(documents)
+            app.show_csv(DATASET_KEYS, [list(document.values()) for document in documents])
     elif datasets:
         from ntrader.cli.dataset_tables import datasets_table
 
@@ -144,29 +114,9 @@ def show(app: App, dataset: str, as_json: bool) -> None:
 
     details = app.call(lambda workspace: show_dataset(workspace, dataset))
     if as_json:
-        from ntrader.domain.documents import dataset_document
-        from ntrader.domain.identity import instant_text
+        from ntrader.domain.documents import dataset_details_document
 
-        gaps = details.gaps
-        app.show_json(
-            {
-                **dataset_document(details.dataset),
-                "runs": details.runs,
-                "path": str(details.path),
-                "gaps": {
-                    "count": gaps.count,
-                    "missing_bars": gaps.missing,
-                    "largest": [
-                        {
-                            "after": instant_text(gap.after),
-                            "before": instant_text(gap.before),
-                            "missing_bars": gap.missing,
-                        }
-                        for gap in gaps.largest
-                    ],
-                },
-            }
-        )
+        app.show_json(dataset_details_document(details))
         return
     from ntrader.cli.dataset_tables import dataset_details_view
 
@@ -184,14 +134,9 @@ def verify(app: App, dataset: str, as_json: bool) -> int:
     verification = app.call(lambda workspace: verify_dataset(workspace, dataset))
     recorded = verification.dataset.content_hash
     if as_json:
-        app.show_json(
-            {
-                "dataset": verification.dataset.name,
-                "content_hash": recorded,
-                "computed_hash": verification.computed_hash,
-                "intact": verification.is_intact,
-            }
-        )
+        from ntrader.domain.documents import verification_document
+
+        app.show_json(verification_document(verification))
     elif verification.is_intact:
         app.show(f"Intact: {verification.dataset.name} is what was imported ({recorded[:16]}).")
     else:

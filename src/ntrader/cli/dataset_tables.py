@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -11,10 +11,7 @@ from rich.text import Text
 
 from ntrader.cli.formats import SHORT_ID, day, plain_text
 from ntrader.cli.layout import Facts, plain_table
-from ntrader.domain.datasets import Dataset
-
-if TYPE_CHECKING:
-    from ntrader.services.datasets import DatasetDetails
+from ntrader.domain.datasets import Dataset, DatasetDetails
 
 
 def datasets_table(datasets: Iterable[Dataset]) -> Table:
@@ -61,7 +58,7 @@ def dataset_details_view(details: DatasetDetails) -> RenderableType:
     facts = dataset_facts(
         details.dataset,
         ("Used by", "1 run" if details.runs == 1 else f"{details.runs:,} runs"),
-        ("Files", str(details.path)),
+        ("Files", details.path),
         ("Gaps", f"{gaps.count:,}, {gaps.missing:,} bars missing" if gaps.count else "none"),
     )
     if not gaps.count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,21 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.completion import complete_order, complete_strategy
-from ntrader.cli.options import Instant, Word, json_option, parameter_option, parse_parameters
+from ntrader.cli.options import (
+    Instant,
+    Word,
+    csv_option,
+    json_option,
+    parameter_option,
+    parse_parameters,
+    refuse_both,
+)
 from ntrader.domain.strategies import normal_name
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
+    from ntrader.domain.expressions import Expression
     from ntrader.domain.queries import Page, RunFilter, RunList, RunOrder
     from ntrader.domain.runs import BacktestRun
 
@@ -47,6 +57,13 @@ if TYPE_CHECKING:
 @click.option("--tag", help="Runs that have this tag.")
 @parameter_option("Runs with this parameter; may be repeated.")
 @click.option(
+    "--where",
+    "expression",
+    metavar="EXPRESSION",
+    help="Runs for which this holds, such as 'sharpe_ratio > 1 and parameters.fast_period < 20'.",
+)
+@click.option("--summary", is_flag=True, help="What the runs of each strategy amount to.")
+@click.option(
     "--sort",
     default="created_at",
     show_default=True,
@@ -67,7 +84,7 @@ if TYPE_CHECKING:
     metavar="NAMES",
     help="What to show of each run, such as run_id,parameters.fast_period,sharpe_ratio.",
 )
-@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@csv_option
 @json_option
 @pass_app
 def history(
@@ -81,6 +98,8 @@ def history(
     until: datetime | None,
     tag: str | None,
     parameters: tuple[str, ...],
+    expression: str | None,
+    summary: bool,
     sort: str,
     limit: int,
     after: str | None,
@@ -93,6 +112,8 @@ def history(
     \b
     ntrader history --strategy sma --sort sharpe_ratio --limit 5
     ntrader history --symbol IBM --since 2026-01-01 -p fast_period=10
+    ntrader history --where "max_drawdown > -20% and (tag = keep or sharpe_ratio >= 1.5)"
+    ntrader history --summary
     """
     from ntrader.domain.annotations import checked_tag
     from ntrader.domain.columns import parse_columns
@@ -100,15 +121,14 @@ def history(
     from ntrader.domain.runs import RunStatus
     from ntrader.services.history import list_runs, parameter_value, strategy_filter
 
-    if as_csv and as_json:
-        raise UsageError("Choose one of --csv and --json.")
+    refuse_both(as_csv=as_csv, as_json=as_json)
     chosen = None if columns is None else parse_columns(columns)
     if chosen is not None and as_json:
         raise UsageError("--columns is for tables and CSV.", hint="--json always gives all.")
     if since is not None and until is not None and since >= until:
         raise UsageError("--since lies after --until.", hint="Swap them.")
-    where = RunFilter(
-        **({} if strategy is None else strategy_filter(strategy)),
+    where = replace(
+        RunFilter() if strategy is None else strategy_filter(strategy),
         strategy_type=strategy_type,
         symbol=symbol,
         timeframe=timeframe,
@@ -119,7 +139,13 @@ def history(
         parameters={
             name: parameter_value(value) for name, value in parse_parameters(parameters).items()
         },
+        expression=None if expression is None else _parsed(expression),
     )
+    if summary:
+        if columns is not None or after is not None:
+            raise UsageError("--summary is a table of its own, without --columns and --after.")
+        _show_summary(app, where, as_csv=as_csv, as_json=as_json)
+        return
     order = RunOrder.parse(sort)
     cursor = None if after is None else Cursor.decode(after)
     found = app.call(
@@ -133,6 +159,29 @@ def history(
         _show_csv(app, found.page, chosen)
     else:
         _show(app, found, order, where, chosen)
+
+
+def _parsed(expression: str) -> Expression:
+    from ntrader.domain.expression_parser import parse_expression
+
+    return parse_expression(expression)
+
+
+def _show_summary(app: App, where: RunFilter, *, as_csv: bool, as_json: bool) -> None:
+    from ntrader.domain.summaries import SUMMARY_COLUMNS, summary_document, summary_row
+    from ntrader.services.history import summarize_runs
+
+    summaries = app.call(lambda workspace: summarize_runs(workspace, where))
+    if as_json:
+        app.show_json(summary_document(summaries))
+    elif as_csv:
+        app.show_csv(SUMMARY_COLUMNS, [summary_row(summary) for summary in summaries])
+    elif not summaries:
+        app.note(_nothing(where))
+    else:
+        from ntrader.cli.summaries import summary_table
+
+        app.show(summary_table(summaries, width=app.console.width))
 
 
 def _show(

@@ -14,7 +14,7 @@ from ntrader.cli.signals import (
     end_at_once_when_interrupted,
     unwind_when_terminated,
 )
-from ntrader.cli.streams import open_missing_streams
+from ntrader.cli.streams import escape_what_cannot_be_encoded, open_missing_streams
 
 # name: (module:attribute, short help), so that `--help` needs no command's module.
 _COMMANDS = {
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def entry_point() -> None:
     """Run as the installed command."""
     open_missing_streams()
+    escape_what_cannot_be_encoded()
     unwind_when_terminated()
     exit_code = main()
     end_at_once_when_interrupted()

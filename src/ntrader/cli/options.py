@@ -14,6 +14,18 @@ json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object instead of tables."
 )
 
+csv_option = click.option("--csv", "as_csv", is_flag=True, help="Print CSV instead of tables.")
+
+
+def refuse_both(*, as_csv: bool, as_json: bool) -> None:
+    """Refuse two formats at once.
+
+    Raises:
+        UsageError: both are asked for.
+    """
+    if as_csv and as_json:
+        raise UsageError("Choose one of --csv and --json.")
+
 
 class Word(click.ParamType[str]):
     """A word that `read` turns into the one that is stored, or refuses."""

@@ -33,7 +33,7 @@ def reproduce(
 
     RUN is an id, a prefix of one, @ or @~N. Everything comes from the run's own snapshot: its code,
     its data, its parameters. The new run is saved, linked to its original. Exits 5 where the answer
-    is different.
+    is different: in a fill, an equity point or a metric.
     """
     from ntrader.cli.progress import progress_bar
     from ntrader.domain.reproduction import Verdict
@@ -55,11 +55,12 @@ def reproduce(
 
         app.show_json(reproduction_document(found))
     else:
+        from ntrader.cli.formats import short_id
         from ntrader.cli.reproduction_views import reproduction_view
 
         app.show(reproduction_view(found))
         if found.save_error is None:
-            app.note(f"Saved as run {str(found.run.run_id)[:8]}.")
+            app.note(f"Saved as run {short_id(found.run)}.")
     if found.save_error is not None:
         app.complain(f"The new run is NOT saved. {found.save_error.message}", found.save_error.hint)
         return found.save_error.exit_code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -36,19 +36,25 @@ _STATE_STYLES = {
 
 def reproduction_view(found: Reproduction) -> RenderableType:
     """Show a reproduction."""
-    finding = found.finding
     parts: list[RenderableType] = [_verdict_line(found), Text(), _checks_table(found.checks)]
     if found.original.error is not None or found.run.error is not None:
         parts += [Text(), *_endings(found.original, found.run)]
-    if finding.divergence is not None:
-        parts += [Text(), *_divergence_lines(finding.divergence)]
-    elif found.problem is not None and found.verdict is Verdict.DIFFERENT:
-        parts += [Text(), plain_text(f"Where they part is not known: {found.problem}")]
-    if finding.differences:
-        parts += [Text(), _differences_table(finding.differences)]
+    else:
+        parts += _differing_answers(found)
     if found.attributions is not None:
         parts += [Text(), *_attribution_lines(found.attributions)]
     return Group(*parts)
+
+
+def _differing_answers(found: Reproduction) -> Iterator[RenderableType]:
+    """Say where two answers part, and in which metrics; nothing of identical ones."""
+    finding = found.finding
+    if finding.divergence is not None:
+        yield from (Text(), *_divergence_lines(finding.divergence))
+    elif found.problem is not None and found.verdict is Verdict.DIFFERENT:
+        yield from (Text(), plain_text(f"Where they part is not known: {found.problem}"))
+    if finding.differences:
+        yield from (Text(), _differences_table(finding.differences))
 
 
 def _verdict_line(found: Reproduction) -> Text:
@@ -73,7 +79,7 @@ def _what_differs(found: Reproduction) -> str:
         case None, _:
             return "fails today"
         case _, None:
-            return "failed, and runs to its end today"
+            return "failed, and succeeds today"
         case _:
             return "fails in another way today"
 
@@ -148,8 +154,8 @@ def _attribution_lines(attributions: tuple[Attribution, ...]) -> list[Renderable
     if not attributions:
         return [
             Text(
-                "Nothing to attribute: the code and the data are today what they were. The engine "
-                "and the environment cannot be exchanged within one installation."
+                "Nothing to attribute: there is no other code and there are no newer data to try. "
+                "The engine and the environment cannot be exchanged here."
             )
         ]
     lines: list[RenderableType] = []

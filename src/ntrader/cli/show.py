@@ -6,7 +6,7 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.completion import complete_run
-from ntrader.cli.options import json_option
+from ntrader.cli.options import json_option, refuse_both
 from ntrader.errors import UsageError
 
 
@@ -15,9 +15,18 @@ from ntrader.errors import UsageError
 @click.option("--config", is_flag=True, help="Print the run as YAML that `ntrader run` takes.")
 @click.option("--trades", is_flag=True, help="List the closed trades.")
 @click.option("--events", is_flag=True, help="List what happened, in order.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the trades or the events as CSV.")
 @json_option
 @pass_app
-def show(app: App, run: str, config: bool, trades: bool, events: bool, as_json: bool) -> None:
+def show(
+    app: App,
+    run: str,
+    config: bool,
+    trades: bool,
+    events: bool,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """Show everything about one run.
 
     RUN is an id, a prefix of one (four characters or more), @ for the newest run or @~N for the
@@ -25,12 +34,15 @@ def show(app: App, run: str, config: bool, trades: bool, events: bool, as_json: 
     """
     if config + trades + events > 1:
         raise UsageError("Choose one of --config, --trades and --events.")
+    refuse_both(as_csv=as_csv, as_json=as_json)
+    if as_csv and not (trades or events):
+        raise UsageError("--csv is for lists.", hint="Add --trades or --events.")
     if config:
         _show_config(app, run, as_json=as_json)
     elif trades:
-        _show_trades(app, run, as_json=as_json)
+        _show_trades(app, run, as_csv=as_csv, as_json=as_json)
     elif events:
-        _show_events(app, run, as_json=as_json)
+        _show_events(app, run, as_csv=as_csv, as_json=as_json)
     else:
         _show_run(app, run, as_json=as_json)
 
@@ -63,14 +75,18 @@ def _show_config(app: App, reference: str, *, as_json: bool) -> None:
         app.say(request_yaml(snapshot_of(run)), nl=False)
 
 
-def _show_trades(app: App, reference: str, *, as_json: bool) -> None:
+def _show_trades(app: App, reference: str, *, as_csv: bool, as_json: bool) -> None:
     from ntrader.services.history import trades_of
 
     run, trades = app.call(lambda workspace: trades_of(workspace, reference))
-    if as_json:
-        from ntrader.domain.documents import trade_document
+    if as_json or as_csv:
+        from ntrader.domain.documents import TRADE_KEYS, trade_document
 
-        app.show_json({"trades": [trade_document(trade) for trade in trades]})
+        documents = [trade_document(trade) for trade in trades]
+        if as_json:
+            app.show_json({"trades": documents})
+        else:
+            app.show_csv(TRADE_KEYS, [list(document.values()) for document in documents])
         return
     from ntrader.cli.tables import trades_table
 
@@ -78,7 +94,7 @@ def _show_trades(app: App, reference: str, *, as_json: bool) -> None:
     app.show(trades_table(trades, price_precision=precision))
 
 
-def _show_events(app: App, reference: str, *, as_json: bool) -> None:
+def _show_events(app: App, reference: str, *, as_csv: bool, as_json: bool) -> None:
     from ntrader.services.history import events_of_run
 
     events = app.call(lambda workspace: events_of_run(workspace, reference))
@@ -86,6 +102,17 @@ def _show_events(app: App, reference: str, *, as_json: bool) -> None:
         from ntrader.domain.documents import event_document
 
         app.show_json({"events": [event_document(event) for event in events]})
+        return
+    if as_csv:
+        from ntrader.domain.identity import canonical_json, instant_text
+
+        app.show_csv(
+            ("type", "timestamp", "payload"),
+            [
+                (event.type.value, instant_text(event.timestamp), canonical_json(event.payload))
+                for event in events
+            ],
+        )
         return
     from ntrader.cli.tables import events_table
 

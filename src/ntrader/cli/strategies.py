@@ -6,12 +6,12 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.completion import complete_strategy
-from ntrader.cli.options import json_option
+from ntrader.cli.options import csv_option, json_option, refuse_both
 
 
 @click.command()
 @click.argument("name", required=False, shell_complete=complete_strategy)
-@click.option("--csv", "as_csv", is_flag=True, help="Print the list as CSV.")
+@csv_option
 @json_option
 @pass_app
 def strategies(app: App, name: str | None, as_csv: bool, as_json: bool) -> None:
@@ -19,19 +19,37 @@ def strategies(app: App, name: str | None, as_csv: bool, as_json: bool) -> None:
 
     NAME is a registered name or path/to/file.py:Class.
     """
-    from ntrader.services.strategies import describe_strategies, describe_strategy
+    refuse_both(as_csv=as_csv, as_json=as_json)
+    if name is None:
+        _show_all(app, as_csv=as_csv, as_json=as_json)
+    else:
+        _show_one(app, name, as_csv=as_csv, as_json=as_json)
 
-    if name is not None:
-        spec = describe_strategy(name)
-        if as_json:
-            from ntrader.domain.documents import strategy_document
 
-            app.show_json(strategy_document(spec))
-        else:
-            from ntrader.cli.strategy_tables import strategy_view
+def _show_one(app: App, name: str, *, as_csv: bool, as_json: bool) -> None:
+    from ntrader.services.strategies import describe_strategy
 
-            app.show(strategy_view(spec))
-        return
+    spec = describe_strategy(name)
+    if as_json:
+        from ntrader.domain.documents import strategy_document
+
+        app.show_json(strategy_document(spec))
+    elif as_csv:
+        from ntrader.domain.strategies import PARAMETER_KEYS
+
+        described = [parameter.to_dict() for parameter in spec.parameters]
+        app.show_csv(
+            PARAMETER_KEYS, [[each.get(key) for key in PARAMETER_KEYS] for each in described]
+        )
+    else:
+        from ntrader.cli.strategy_tables import strategy_view
+
+        app.show(strategy_view(spec))
+
+
+def _show_all(app: App, *, as_csv: bool, as_json: bool) -> None:
+    from ntrader.services.strategies import describe_strategies
+
     specs = describe_strategies()
     if as_json:
         from ntrader.domain.documents import strategy_document

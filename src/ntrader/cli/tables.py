@@ -107,11 +107,16 @@ def columns_table(runs: Sequence[BacktestRun], columns: Sequence[str]) -> Table:
     return table
 
 
+_RATES = ("equity_fraction", "fee", "slippage")
+
+
 def _cell(name: str, value: Any) -> Text:
     if name in METRIC_RULES:
         return Text(metric_text(METRIC_RULES[name].unit, value))
     if value is None:
         return Text(UNDEFINED)
+    if name in _RATES:
+        return Text(exact_percent(repr(value)))
     if name == "run_id":
         return Text(value[:SHORT_ID], style="cyan")
     if isinstance(value, datetime):
@@ -123,12 +128,13 @@ def run_heading(run: BacktestRun) -> RenderableType:
     """Say what a run is, in a few lines."""
     config = run.config
     strategy = config["strategy"]
-    parameters = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
+    said = ", ".join(f"{name}={value}" for name, value in run.parameters.items())
+    parameters = f" ({said})" if said else ""
     status = Text("success", "green") if run.error is None else Text("failed", "bold red")
     return Facts(
         ("Run", Text(str(run.run_id), style="cyan")),
         ("Status", status),
-        ("Strategy", plain_text(f"{strategy['name']} {strategy['version']} ({parameters})")),
+        ("Strategy", plain_text(f"{strategy['name']} {strategy['version']}{parameters}")),
         ("Data", plain_text(_data_line(run))),
         ("Period", _period(run)),
         ("Capital", _capital(config)),
@@ -256,7 +262,12 @@ def undefined_notes(undefined: dict[str, str]) -> Text:
 
 def trades_table(trades: Sequence[Trade], *, price_precision: int) -> Table:
     """List round trips; prices with the instrument's decimals."""
-    table = plain_table("OPENED", "CLOSED", right=("QUANTITY", "ENTRY", "EXIT", "PROFIT", "RETURN"))
+    table = plain_table()
+    for name in ("OPENED", "CLOSED"):
+        # The time of day may stand below the day.
+        table.add_column(name, min_width=len("2020-01-31"))
+    for name in ("QUANTITY", "ENTRY", "EXIT", "PROFIT", "RETURN"):
+        table.add_column(name, justify="right", no_wrap=True)
     for trade in trades:
         table.add_row(
             day(trade.opened_at),

@@ -16,7 +16,7 @@ from ntrader.cli.tables import (
     undefined_notes,
 )
 from ntrader.cli.tracebacks import own_frames
-from ntrader.domain.runs import RunDetails
+from ntrader.domain.runs import UNDEFINED_METRICS, RunDetails
 
 CHART_WIDTH = 78
 
@@ -36,7 +36,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
         return Group(*parts)
     if run.metrics is not None:
         parts.append(metrics_table(run.metrics, run.config["instrument"]["currency"]))
-    undefined = run.metadata.get("undefined_metrics", {})
+    undefined = run.metadata.get(UNDEFINED_METRICS, {})
     if undefined:
         parts += [Text(), undefined_notes(undefined)]
     parts += [plain_text(f"Warning: {warning}") for warning in details.warnings]

@@ -48,8 +48,13 @@ def _of_our_time(value: datetime) -> datetime:
 
 
 type Moment = Annotated[Instant, AfterValidator(_of_our_time)]
-type Ratio = Annotated[float, Field(allow_inf_nan=False), PlainSerializer(_ratio_text)]
-type Amount = Annotated[Decimal, Field(allow_inf_nan=False), PlainSerializer(decimal_text)]
+# The bounds are what the store has room for.
+type Ratio = Annotated[
+    float, Field(allow_inf_nan=False, gt=-(10**10), lt=10**10), PlainSerializer(_ratio_text)
+]
+type Amount = Annotated[
+    Decimal, Field(allow_inf_nan=False, gt=-(10**14), lt=10**14), PlainSerializer(decimal_text)
+]
 type Count = Annotated[int, Field(ge=0, lt=2**31)]
 type Name = Annotated[str, Field(min_length=1, max_length=255)]
 

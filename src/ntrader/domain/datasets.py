@@ -85,3 +85,53 @@ class Dataset:
     def last_moment(self) -> datetime:
         """The last moment of the period, to show: `end` itself belongs to the next bar."""
         return self.end - timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch without bars: the labels of the bars around it, and how many are missing."""
+
+    after: datetime
+    before: datetime
+    missing: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gaps:
+    """How many gaps a series has, how many bars they miss, and the largest, longest first."""
+
+    count: int
+    missing: int
+    largest: tuple[Gap, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImportedDataset:
+    """The dataset that an import gave; `is_new` is False where its content was stored before."""
+
+    dataset: Dataset
+    is_new: bool
+    warnings: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetDetails:
+    """A dataset with what a closer look at its bars and its use gives; `path` is where it lies."""
+
+    dataset: Dataset
+    gaps: Gaps
+    runs: int
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verification:
+    """Whether the stored bars still are what was imported."""
+
+    dataset: Dataset
+    computed_hash: str
+
+    @property
+    def is_intact(self) -> bool:
+        """Whether the recomputed hash is the recorded one."""
+        return self.computed_hash == self.dataset.content_hash

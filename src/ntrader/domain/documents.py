@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.columns import cells
-from ntrader.domain.datasets import Dataset
+from ntrader.domain.datasets import Dataset, DatasetDetails, ImportedDataset, Verification
 from ntrader.domain.deletion import Deletion
 from ntrader.domain.events import Event
 from ntrader.domain.identity import instant_text
@@ -15,7 +15,7 @@ from ntrader.domain.pins import Pin
 from ntrader.domain.queries import RunList
 from ntrader.domain.reproduction import Attribution, Divergence, Finding, Reproduction
 from ntrader.domain.results import METRICS, Fill, PerformanceMetrics, Trade
-from ntrader.domain.runs import BacktestRun, RunDetails
+from ntrader.domain.runs import UNDEFINED_METRICS, BacktestRun, RunDetails
 from ntrader.domain.strategies import StrategySpec
 from ntrader.errors import NtraderError
 
@@ -60,7 +60,7 @@ def run_document(
         if run.dataset is None
         else {"name": run.dataset.name, "content_hash": run.dataset.content_hash},
         "metrics": None if run.metrics is None else metrics_document(run.metrics),
-        "undefined_metrics": run.metadata.get("undefined_metrics", {}),
+        "undefined_metrics": run.metadata.get(UNDEFINED_METRICS, {}),
         "fingerprint": run.fingerprint,
         "result_digest": run.result_digest,
         "reproduced_from": None if run.reproduced_from is None else str(run.reproduced_from),
@@ -97,6 +97,8 @@ CSV_COLUMNS = (
     "end",
     "parameters",
     *METRICS,
+    "tags",
+    "note",
 )
 """What CSV has of a run where nothing else is asked for."""
 
@@ -211,6 +213,19 @@ def trade_document(trade: Trade) -> dict[str, Any]:
     }
 
 
+TRADE_KEYS = (
+    "opened_at",
+    "closed_at",
+    "quantity",
+    "entry_price",
+    "exit_price",
+    "fees",
+    "profit",
+    "return",
+)
+"""The keys of `trade_document`, for a list that may be empty."""
+
+
 def event_document(event: Event) -> dict[str, Any]:
     """Return an event."""
     return {
@@ -248,6 +263,69 @@ def dataset_document(dataset: Dataset) -> dict[str, Any]:
         "rows": dataset.rows,
         "source": dataset.source,
         "created_at": instant_text(dataset.created_at),
+    }
+
+
+DATASET_KEYS = (
+    "id",
+    "name",
+    "description",
+    "content_hash",
+    "instrument",
+    "symbol",
+    "venue",
+    "kind",
+    "currency",
+    "base_currency",
+    "price_precision",
+    "size_precision",
+    "timeframe",
+    "start",
+    "end",
+    "rows",
+    "source",
+    "created_at",
+)
+"""The keys of `dataset_document`, for a list that may be empty."""
+
+
+def imported_dataset_document(imported: ImportedDataset) -> dict[str, Any]:
+    """Return the dataset of an imported file, and whether it is new."""
+    return {
+        **dataset_document(imported.dataset),
+        "new": imported.is_new,
+        "warnings": list(imported.warnings),
+    }
+
+
+def dataset_details_document(details: DatasetDetails) -> dict[str, Any]:
+    """Return a dataset with its use and its gaps."""
+    return {
+        **dataset_document(details.dataset),
+        "runs": details.runs,
+        "path": details.path,
+        "gaps": {
+            "count": details.gaps.count,
+            "missing_bars": details.gaps.missing,
+            "largest": [
+                {
+                    "after": instant_text(gap.after),
+                    "before": instant_text(gap.before),
+                    "missing_bars": gap.missing,
+                }
+                for gap in details.gaps.largest
+            ],
+        },
+    }
+
+
+def verification_document(verification: Verification) -> dict[str, Any]:
+    """Return whether a dataset still is what was imported."""
+    return {
+        "dataset": verification.dataset.name,
+        "content_hash": verification.dataset.content_hash,
+        "computed_hash": verification.computed_hash,
+        "intact": verification.is_intact,
     }
 
 

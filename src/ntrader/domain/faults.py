@@ -6,6 +6,10 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 
+_TOLD = 10
+_LONGEST = 200
+
+
 def faults(error: "ValidationError") -> list[tuple[str, str]]:
     """Return each fault as the name of what is wrong (empty for a whole) and what is wrong."""
     return [
@@ -15,8 +19,18 @@ def faults(error: "ValidationError") -> list[tuple[str, str]]:
 
 
 def faults_text(error: "ValidationError") -> str:
-    """Return the faults in one line."""
-    return "; ".join(f"{name}: {text}" if name else text for name, text in faults(error))
+    """Return the faults in one line, the first ones where there are many."""
+    found = faults(error)
+    told = [
+        f"{_shortened(name)}: {_shortened(text)}" if name else _shortened(text)
+        for name, text in found[:_TOLD]
+    ]
+    more = [f"and {len(found) - _TOLD:,} more"] if len(found) > _TOLD else []
+    return "; ".join([*told, *more])
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def _message(kind: str, message: str) -> str:

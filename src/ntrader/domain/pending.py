@@ -56,7 +56,7 @@ class PendingRun:
             "fingerprint": about.fingerprint,
             "snapshot": about.snapshot.to_json(),
             "environment": about.environment,
-            "dataset": _dataset_json(self.dataset),
+            "dataset": dataset_to_json(self.dataset),
             "strategy": _strategy_json(self.strategy),
             "source": None if self.source is None else _source_json(self.source),
             "reproduced_from": None if self.reproduced_from is None else str(self.reproduced_from),
@@ -83,7 +83,7 @@ class PendingRun:
                 started_at=datetime.fromisoformat(document["started_at"]),
                 environment=document["environment"],
             ),
-            dataset=_dataset_from(document["dataset"]),
+            dataset=dataset_from_json(document["dataset"]),
             strategy=_strategy_from(document["strategy"]),
             source=None if source is None else _source_from(source),
             reproduced_from=None if original is None else UUID(original),
@@ -197,7 +197,8 @@ _STRATEGY_AS_IS = ("name", "version", "type", "description", "path", "source_has
 _ARTIFACT_AS_IS = ("filename", "storage_path", "mime_type", "size_bytes", "sha256")
 
 
-def _dataset_json(dataset: Dataset) -> dict[str, Any]:
+def dataset_to_json(dataset: Dataset) -> dict[str, Any]:
+    """Return a dataset as JSON values."""
     return {
         **{name: getattr(dataset, name) for name in _DATASET_AS_IS},
         "id": str(dataset.id),
@@ -209,7 +210,8 @@ def _dataset_json(dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def _dataset_from(values: Mapping[str, Any]) -> Dataset:
+def dataset_from_json(values: Mapping[str, Any]) -> Dataset:
+    """Read what `dataset_to_json` wrote; errors as for `PendingRun.from_json`."""
     return Dataset(
         **{name: values[name] for name in _DATASET_AS_IS},
         id=UUID(values["id"]),

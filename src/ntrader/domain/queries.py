@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Self
 from uuid import UUID
 
+from ntrader.domain.expressions import Expression
 from ntrader.domain.identity import canonical_json, instant_text, sha256_text
 from ntrader.domain.pins import Pin
 from ntrader.domain.results import METRICS
@@ -26,7 +27,8 @@ class RunFilter:
 
     `strategy`, `strategy_path`, `strategy_type`, `symbol`, `timeframe` and `tag` compare exactly;
     `since` is inclusive and `until` exclusive, both on the run's creation; `parameters` must all be
-    equal. `strategy_path` is a class in a file: `/path/to/file.py:Class`.
+    equal. `strategy_path` is a class in a file: `/path/to/file.py:Class`. `expression` is whatever
+    else must hold.
     """
 
     strategy: str | None = None
@@ -40,10 +42,12 @@ class RunFilter:
     fingerprint: str | None = None
     tag: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    expression: Expression | None = None
 
     def canonical(self) -> str:
         """Return the one text for this filter."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["expression"] = None if self.expression is None else str(self.expression)
         return canonical_json(
             {
                 key: instant_text(value) if isinstance(value, datetime) else value

@@ -13,13 +13,18 @@ from ntrader.domain.datasets import Dataset
 from ntrader.domain.pins import Pin
 from ntrader.domain.results import (
     BacktestFailure,
-    EnhancedBacktestResult,
     EquityCurve,
     Fill,
     Outcome,
     PerformanceMetrics,
 )
 from ntrader.domain.strategies import Parameters
+
+# What the metadata of a run has.
+ENVIRONMENT = "environment"
+IMPORTED = "imported"
+UNDEFINED_METRICS = "undefined_metrics"
+BARS_DONE = "bars_done"
 
 
 class RunMode(StrEnum):
@@ -43,6 +48,44 @@ class RunError:
 
     message: str
     traceback: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ending:
+    """How an outcome is kept: with numbers and a digest, or with an error.
+
+    `metadata` is the JSON that is stored beside: where the run was made, whence it came, and why
+    metrics are undefined or how far a failed run got.
+    """
+
+    status: RunStatus
+    metrics: PerformanceMetrics | None
+    result_digest: str | None
+    error: RunError | None
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of(cls, outcome: Outcome) -> Self:
+        """Return how the outcome ended."""
+        about = outcome.metadata
+        origin = {} if about.imported is None else {IMPORTED: about.imported}
+        metadata: dict[str, Any] = {ENVIRONMENT: about.environment, **origin}
+        if isinstance(outcome, BacktestFailure):
+            return cls(
+                status=RunStatus.FAILED,
+                metrics=None,
+                result_digest=None,
+                error=RunError(message=outcome.message, traceback=outcome.traceback),
+                metadata={**metadata, BARS_DONE: outcome.bars_done},
+            )
+        metrics = outcome.metrics
+        return cls(
+            status=RunStatus.SUCCESS,
+            metrics=metrics,
+            result_digest=outcome.result_digest,
+            error=None,
+            metadata={**metadata, UNDEFINED_METRICS: dict(metrics.undefined)},
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -106,7 +149,7 @@ class BacktestRun:
     @property
     def imported(self) -> dict[str, Any] | None:
         """When and whence the run came, if it came from another machine."""
-        return self.metadata.get("imported")
+        return self.metadata.get(IMPORTED)
 
     @classmethod
     def from_outcome(
@@ -119,27 +162,14 @@ class BacktestRun:
         annotations: Annotations = NOTHING_SAID,
     ) -> Self:
         """Return the run that an outcome is saved as; its `id` is 0 until the store gives one."""
-        metadata = outcome.metadata
-        config = metadata.snapshot.config
-        stored: dict[str, Any] = {"environment": metadata.environment}
-        error: RunError | None = None
-        metrics: PerformanceMetrics | None = None
-        digest: str | None = None
-        match outcome:
-            case EnhancedBacktestResult():
-                status = RunStatus.SUCCESS
-                metrics, digest = outcome.metrics, outcome.result_digest
-                if metrics.undefined:
-                    stored["undefined_metrics"] = dict(metrics.undefined)
-            case BacktestFailure():
-                status = RunStatus.FAILED
-                error = RunError(message=outcome.message, traceback=outcome.traceback)
-                stored["bars_done"] = outcome.bars_done
+        about = outcome.metadata
+        config = about.snapshot.config
+        ending = Ending.of(outcome)
         return cls(
             id=0,
-            run_id=metadata.run_id,
+            run_id=about.run_id,
             mode=mode,
-            status=status,
+            status=ending.status,
             strategy_name=config.strategy.name,
             strategy_type=config.strategy.type,
             symbol=config.instrument.symbol,
@@ -152,14 +182,14 @@ class BacktestRun:
                 id=dataset.id, name=dataset.name, content_hash=dataset.content_hash
             ),
             duration_seconds=round(outcome.duration_seconds, 6),
-            snapshot=metadata.snapshot.to_json(),
-            metadata=stored,
-            fingerprint=metadata.fingerprint,
-            result_digest=digest,
+            snapshot=about.snapshot.to_json(),
+            metadata=ending.metadata,
+            fingerprint=about.fingerprint,
+            result_digest=ending.result_digest,
             reproduced_from=reproduced_from,
-            metrics=metrics,
-            error=error,
-            created_at=metadata.started_at,
+            metrics=ending.metrics,
+            error=ending.error,
+            created_at=about.started_at,
             tags=annotations.tags,
             note=annotations.note,
         )

@@ -1,6 +1,6 @@
 """Strategies: what can be run, and with which parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -113,6 +113,9 @@ class ParameterSpec:
             "description": self.description,
             **{key: value for key, value in optional.items() if value is not None},
         }
+
+
+PARAMETER_KEYS = tuple(each.name for each in fields(ParameterSpec))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,7 +9,7 @@ from decimal import Decimal
 import numpy as np
 from numpy.typing import NDArray
 
-from ntrader.domain.datasets import Instrument, InstrumentKind
+from ntrader.domain.datasets import Gap, Gaps, Instrument, InstrumentKind
 from ntrader.domain.identity import canonical_json
 from ntrader.domain.timeframes import Timeframe
 
@@ -173,24 +173,6 @@ def _decimal(value: int, precision: int) -> Decimal:
 def is_descending(bars: Bars) -> bool:
     """Say whether the series runs from the newest bar to the oldest."""
     return len(bars) > 1 and bool((np.diff(bars.times) < 0).all())
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A stretch without bars: the labels of the bars around it, and how many are missing."""
-
-    after: datetime
-    before: datetime
-    missing: int
-
-
-@dataclass(frozen=True, slots=True)
-class Gaps:
-    """How many gaps a series has, how many bars they miss, and the largest, longest first."""
-
-    count: int
-    missing: int
-    largest: tuple[Gap, ...]
 
 
 def find_gaps(bars: Bars, timeframe: Timeframe, kind: InstrumentKind, *, largest: int = 5) -> Gaps:

@@ -9,10 +9,11 @@ volatility, and what is shown as 0 divides nothing.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, localcontext
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +56,7 @@ class Undefined:
 
 type Ratio = float | Undefined
 type Money = Decimal | Undefined
+type Value = Ratio | Money | int | datetime
 
 
 def compute_metrics(
@@ -91,43 +93,67 @@ def compute_metrics(
     """
     _refuse_unusable(equity, position, initial_capital)
     initial = float(initial_capital)
-    per_year = returns_per_year(trading_days, timeframe)
+    outcomes = TradeOutcomes.of(trades)
+    values = {
+        **_of_the_curve(equity, initial, start, end, returns_per_year(trading_days, timeframe)),
+        **_of_the_trades(outcomes),
+        "total_fees": fees,
+        "exposure": exposure(position),
+    }
+    return _stored_metrics(values)
+
+
+def _of_the_curve(
+    equity: EquityCurve, initial: float, start: datetime, end: datetime, per_year: int
+) -> dict[str, Value]:
     returns = daily_returns(equity, initial)
     drawdowns = drawdown_series(equity, initial)
     growth = cagr(equity, initial, start, end)
     deepest = max_drawdown(drawdowns)
-    outcomes = TradeOutcomes.of(trades)
-    undefined: dict[str, str] = {}
+    return {
+        "total_return": total_return(equity, initial),
+        "final_balance": Decimal(float(equity.values[-1])),
+        "cagr": growth,
+        "sharpe_ratio": sharpe_ratio(returns, per_year),
+        "sortino_ratio": sortino_ratio(returns, per_year),
+        "max_drawdown": deepest,
+        "max_drawdown_at": max_drawdown_at(equity, drawdowns),
+        "calmar_ratio": calmar_ratio(growth, deepest),
+        "volatility": volatility(returns, per_year),
+    }
 
-    def ratio(name: str, value: Ratio) -> float | None:
-        return _defined(name, stored_ratio(value), undefined)
 
-    def money(name: str, value: Money) -> Decimal | None:
-        return _defined(name, stored_money(value), undefined)
+def _of_the_trades(outcomes: "TradeOutcomes") -> dict[str, Value]:
+    return {
+        "total_trades": outcomes.total,
+        "winning_trades": len(outcomes.wins),
+        "losing_trades": len(outcomes.losses),
+        "break_even_trades": outcomes.break_even,
+        "win_rate": win_rate(outcomes),
+        "profit_factor": profit_factor(outcomes),
+        "expectancy": expectancy(outcomes),
+        "avg_win": avg_win(outcomes),
+        "avg_loss": avg_loss(outcomes),
+    }
 
-    return PerformanceMetrics(
-        total_return=ratio("total_return", total_return(equity, initial)),
-        final_balance=money("final_balance", Decimal(float(equity.values[-1]))),
-        cagr=ratio("cagr", growth),
-        sharpe_ratio=ratio("sharpe_ratio", sharpe_ratio(returns, per_year)),
-        sortino_ratio=ratio("sortino_ratio", sortino_ratio(returns, per_year)),
-        max_drawdown=ratio("max_drawdown", deepest),
-        max_drawdown_at=_defined("max_drawdown_at", max_drawdown_at(equity, drawdowns), undefined),
-        calmar_ratio=ratio("calmar_ratio", calmar_ratio(growth, deepest)),
-        volatility=ratio("volatility", volatility(returns, per_year)),
-        total_trades=len(trades),
-        winning_trades=len(outcomes.wins),
-        losing_trades=len(outcomes.losses),
-        break_even_trades=outcomes.break_even,
-        win_rate=ratio("win_rate", win_rate(outcomes)),
-        profit_factor=ratio("profit_factor", profit_factor(outcomes)),
-        expectancy=money("expectancy", expectancy(outcomes)),
-        avg_win=money("avg_win", avg_win(outcomes)),
-        avg_loss=money("avg_loss", avg_loss(outcomes)),
-        total_fees=money("total_fees", fees),
-        exposure=ratio("exposure", exposure(position)),
-        undefined=undefined,
-    )
+
+def _stored_metrics(values: Mapping[str, Value]) -> PerformanceMetrics:
+    """Round the values as they are stored, and keep of an undefined one why it is."""
+    stored = {name: _stored(value) for name, value in values.items()}
+    undefined = {name: each.reason for name, each in stored.items() if isinstance(each, Undefined)}
+    defined: dict[str, Any] = {
+        name: None if isinstance(each, Undefined) else each for name, each in stored.items()
+    }
+    return PerformanceMetrics(**defined, undefined=undefined)
+
+
+def _stored(value: Value) -> Value:
+    match value:
+        case float():
+            return stored_ratio(value)
+        case Decimal():
+            return stored_money(value)
+    return value
 
 
 def returns_per_year(trading_days: int, timeframe: Timeframe) -> int:
@@ -332,13 +358,6 @@ def stored_money(value: Money) -> Money:
         return Undefined(TOO_LARGE)
     with localcontext(EXACT):
         return value.quantize(MONEY_STEP, ROUND_HALF_EVEN) + 0
-
-
-def _defined[T](name: str, value: T | Undefined, undefined: dict[str, str]) -> T | None:
-    if isinstance(value, Undefined):
-        undefined[name] = value.reason
-        return None
-    return value
 
 
 def _quotient(numerator: Ratio, divisor: Ratio, without: str) -> Ratio:

@@ -60,6 +60,7 @@ CHUNK_BARS = 5_000
 _NUMBER = re.compile(r"[0-9][0-9_.,]*")
 
 type Progress = Callable[[int, int], None]
+type Marked = Callable[[float], None]
 
 
 def run(
@@ -69,15 +70,16 @@ def run(
     metadata: BacktestMetadata,
     *,
     progress: Progress | None = None,
+    marked: Marked | None = None,
 ) -> Outcome:
     """Run a backtest and return what it gave, or why it failed.
 
     `bars` are those of the configured period. `progress` is told (bars done, bars in all) after
-    each chunk. Ctrl-C and whatever the strategy raises make a failed run; what the strategy prints
-    goes to stderr.
+    each chunk, and `marked` right before it the equity at that chunk's last close. Ctrl-C and
+    whatever the strategy raises make a failed run; what the strategy prints goes to stderr.
     """
     started = time.perf_counter()
-    simulation = _Simulation(config, strategy, bars, progress)
+    simulation = _Simulation(config, strategy, bars, progress, marked)
 
     def failure(message: str, trace: str = "") -> BacktestFailure:
         return BacktestFailure(
@@ -119,11 +121,13 @@ class _Simulation:
         strategy: StrategyDefinition,
         bars: Bars,
         progress: Progress | None,
+        marked: Marked | None,
     ) -> None:
         self._config = config
         self._strategy = strategy
         self._bars = bars
         self._progress = progress
+        self._marked = marked
         self.ledger = Ledger(config.initial_capital, config.fee)
         self.bars_done = 0
 
@@ -172,6 +176,9 @@ class _Simulation:
             done = first + len(chunk)
             if is_backtest_force_stop() or engine.iteration != done:
                 raise RunRefusedError("The engine was shut down before the data ended.")
+            if self._marked is not None:
+                held = float(self.ledger.position) * float(chunk.closes()[-1])
+                self._marked(float(self.ledger.cash) + held)
             if self._progress is not None:
                 self._progress(done, total)
 

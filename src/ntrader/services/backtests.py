@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +11,12 @@ from uuid import UUID, uuid4
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.pending import PendingRun
-from ntrader.domain.results import BacktestMetadata, EnhancedBacktestResult, Outcome
+from ntrader.domain.results import (
+    BacktestFailure,
+    BacktestMetadata,
+    EnhancedBacktestResult,
+    Outcome,
+)
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
 from ntrader.domain.snapshot import ConfigSnapshot, InstrumentConfig, RunConfig, StrategyConfig
 from ntrader.errors import NtraderError, UsageError
@@ -143,7 +148,7 @@ async def execute(
     from ntrader.engine.runner import run
     from ntrader.storage.rights import require_saving
 
-    pending = _pending(workspace, plan, reproduced_from, annotations)
+    pending = pending_run(workspace, plan, reproduced_from, annotations)
     metadata = pending.metadata
     store = await workspace.store()
     if save:
@@ -151,7 +156,9 @@ async def execute(
     duplicates = await store.runs.same_question(metadata.fingerprint, limit=DUPLICATES_SHOWN)
 
     def compute() -> Outcome:
-        return run(plan.snapshot.config, plan.strategy, plan.bars, metadata, progress=progress)
+        config = plan.snapshot.config
+        outcome = run(config, plan.strategy, plan.bars, metadata, progress=progress)
+        return _censored(workspace, outcome)
 
     kept: Kept | None = None
     if save:
@@ -167,6 +174,17 @@ async def execute(
         saved=kept is not None and kept.error is None,
         save_error=None if kept is None else kept.error,
         waiting=kept is not None and kept.waiting,
+    )
+
+
+def _censored(workspace: Workspace, outcome: Outcome) -> Outcome:
+    """Return the outcome without passwords: a strategy's error may quote the environment."""
+    if not isinstance(outcome, BacktestFailure):
+        return outcome
+    return replace(
+        outcome,
+        message=workspace.censored(outcome.message),
+        traceback=workspace.censored(outcome.traceback),
     )
 
 
@@ -241,13 +259,19 @@ def _fingerprint(plan: Plan) -> str:
     return plan.snapshot.fingerprint(engine=ENGINE, engine_version=engine_version())
 
 
-def _pending(
-    workspace: Workspace, plan: Plan, reproduced_from: UUID | None, annotations: Annotations
+def pending_run(
+    workspace: Workspace,
+    plan: Plan,
+    reproduced_from: UUID | None,
+    annotations: Annotations,
+    *,
+    run_id: UUID | None = None,
 ) -> PendingRun:
+    """Return the run of a plan as it begins now; a service has given it its `run_id` before."""
     return PendingRun(
         database=workspace.place,
         metadata=BacktestMetadata(
-            run_id=uuid4(),
+            run_id=run_id or uuid4(),
             snapshot=plan.snapshot,
             fingerprint=_fingerprint(plan),
             started_at=datetime.now(UTC),

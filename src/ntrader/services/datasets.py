@@ -8,16 +8,19 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from ntrader.domain.datasets import Dataset, InstrumentKind
+from ntrader.domain.datasets import (
+    Dataset,
+    DatasetDetails,
+    ImportedDataset,
+    InstrumentKind,
+    Verification,
+)
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import NotFoundError, UsageError
+from ntrader.services.unfinished import unfinished
 from ntrader.services.workspace import Workspace
-
-if TYPE_CHECKING:
-    from ntrader.engine.bars import Gaps
 
 SAMPLE_SOURCE = "ntrader sample data"
 DEFAULT_SAMPLE = "IBM"
@@ -44,39 +47,7 @@ class ImportRequest:
     source: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Imported:
-    """The dataset that an import gave; `is_new` is False where its content was stored before."""
-
-    dataset: Dataset
-    is_new: bool
-    warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DatasetDetails:
-    """A dataset with what a closer look at its bars and its use gives."""
-
-    dataset: Dataset
-    gaps: Gaps
-    runs: int
-    path: Path
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Verification:
-    """Whether the stored bars still are what was imported."""
-
-    dataset: Dataset
-    computed_hash: str
-
-    @property
-    def is_intact(self) -> bool:
-        """Whether the recomputed hash is the recorded one."""
-        return self.computed_hash == self.dataset.content_hash
-
-
-async def import_dataset(workspace: Workspace, request: ImportRequest) -> Imported:
+async def import_dataset(workspace: Workspace, request: ImportRequest) -> ImportedDataset:
     """Store the bars of a file as a dataset; the same content again gives the same dataset.
 
     Raises:
@@ -124,11 +95,12 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         source=request.source or request.path.name,
         created_at=datetime.now(UTC),
     )
-    stored = await store.datasets.add(dataset)
+    with unfinished(workspace, dataset=dataset):
+        stored = await store.datasets.add(dataset)
     warnings = read.warnings
     if name not in (None, stored.name):
         warnings += (f"The dataset keeps the name {stored.name}.",)
-    return Imported(dataset=stored, is_new=stored.id == dataset.id, warnings=warnings)
+    return ImportedDataset(dataset=stored, is_new=stored.id == dataset.id, warnings=warnings)
 
 
 async def list_datasets(workspace: Workspace) -> Sequence[Dataset]:
@@ -153,7 +125,7 @@ async def show_dataset(workspace: Workspace, reference: str) -> DatasetDetails:
         dataset=dataset,
         gaps=find_gaps(bars, dataset.timeframe, dataset.instrument.kind),
         runs=await store.datasets.run_count(dataset.id),
-        path=workspace.catalog.path(dataset.content_hash),
+        path=str(workspace.catalog.path(dataset.content_hash)),
     )
 
 
@@ -244,7 +216,7 @@ def _only_one(matching: Sequence[Dataset], symbol: str) -> Dataset:
 async def _sample(workspace: Workspace, symbol: str, timeframe: str | None) -> Dataset:
     if symbol not in _SAMPLE_VENUES or timeframe not in (None, "1d"):
         wanted = symbol if timeframe is None else f"{symbol} with {timeframe} bars"
-        meant = await _in_other_case(workspace, symbol)
+        meant = await _spelled_otherwise(workspace, symbol)
         if meant:
             raise NotFoundError(
                 f"There are no data of {wanted}.", hint=f"Did you mean {' or '.join(meant)}?"
@@ -275,14 +247,18 @@ async def _sample(workspace: Workspace, symbol: str, timeframe: str | None) -> D
     return imported.dataset
 
 
-async def _in_other_case(workspace: Workspace, symbol: str) -> list[str]:
-    """Return the symbols that there are data of and that differ in case alone."""
+async def _spelled_otherwise(workspace: Workspace, symbol: str) -> list[str]:
+    """Return the symbols that there are data of and that differ in case or separators alone."""
     known = {dataset.instrument.symbol for dataset in await list_datasets(workspace)}
     return sorted(
         each
         for each in known | _SAMPLE_VENUES.keys()
-        if each != symbol and each.lower() == symbol.lower()
+        if each != symbol and _letters(each) == _letters(symbol)
     )
+
+
+def _letters(symbol: str) -> str:
+    return "".join(char for char in symbol.lower() if char.isalnum())
 
 
 def _is_here(workspace: Workspace, dataset: Dataset) -> bool:

@@ -10,6 +10,7 @@ from uuid import UUID
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.deletion import Deletion
 from ntrader.domain.runs import BacktestRun
+from ntrader.services.unfinished import unfinished
 
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
@@ -41,15 +42,16 @@ async def plan_deletion(workspace: Workspace, references: Sequence[str]) -> Dele
 async def delete_runs(workspace: Workspace, plan: Deletion) -> Deletion:
     """Delete the runs of a plan: all rows in one transaction, then the files.
 
-    A process that ends between the two leaves files that no row names, never a row without its
-    files.
+    What a process leaves that ends between the two, the next command removes.
 
     Raises:
         NotFoundError: a run is gone already; then none is deleted.
     """
     store = await workspace.store()
-    files = await store.runs.delete(run.run_id for run in plan.runs)
-    left = tuple(_not_removed(workspace, files))
+    wanted = [run.run_id for run in plan.runs]
+    with unfinished(workspace, runs=wanted):
+        files = await store.runs.delete(wanted)
+        left = tuple(_not_removed(workspace, files))
     return replace(plan, files=files, left=left, done=True)
 
 

@@ -31,9 +31,9 @@ from ntrader.domain.dumps import (
     part_member,
 )
 from ntrader.domain.timeframes import Timeframe
-from ntrader.errors import DamagedError, NotFoundError, SchemaError, UsageError
+from ntrader.errors import DamagedError, NotFoundError, NtraderError, SchemaError, UsageError
 from ntrader.services.checking import check_store
-from ntrader.storage.archives import already_there, json_bytes
+from ntrader.storage.archive_writing import already_there, json_bytes
 from ntrader.storage.dump_files import DumpReader, DumpWriter, as_json, opened_dump, written_dump
 from ntrader.storage.strays import filling
 
@@ -192,6 +192,7 @@ async def restore_store(
         DamagedError: something in it is not what was dumped; nothing is stored.
         SchemaError: a newer ntrader made it.
         ConflictError: the store is not empty.
+        NtraderError: the files cannot be written, as where the disk is full.
     """
     from ntrader.storage.copying import load, refuse_full
     from ntrader.storage.migrations import HEAD
@@ -201,7 +202,14 @@ async def restore_store(
         database = workspace.database()
         await refuse_full(database)
         with filling(workspace.home):
-            _restore_files(workspace, dump, progress)
+            try:
+                restore_files(workspace, dump, progress)
+            except OSError as error:
+                raise NtraderError(
+                    f"The files cannot be written to {workspace.home}: {error.strerror or error}.",
+                    hint="Free some space or set NTRADER_HOME, and restore again: no run is stored "
+                    "yet, and what is written already stays.",
+                ) from error
             await load(database, dump.header.revision, dump.contents, dump.rows)
         return Restored(
             file=str(file),
@@ -223,7 +231,12 @@ def _refuse_newer(dump: DumpReader) -> None:
         )
 
 
-def _restore_files(workspace: Workspace, dump: DumpReader, progress: Progress | None) -> None:
+def restore_files(workspace: Workspace, dump: DumpReader, progress: Progress | None = None) -> None:
+    """Store the data and the files of runs that are in a dump; what is here already stays.
+
+    Raises:
+        DamagedError: the data are not those that their hash names.
+    """
     record: DatasetRecord | None = None
     done = 0
     for name, content in dump.files():

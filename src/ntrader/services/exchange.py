@@ -41,7 +41,9 @@ from ntrader.errors import (
 )
 from ntrader.services.bundles import Bundle, check_run, read_answer
 from ntrader.services.requests import snapshot_of
-from ntrader.storage.archives import already_there, json_bytes, opened_archive, write_archive
+from ntrader.services.unfinished import unfinished
+from ntrader.storage.archive_writing import already_there, json_bytes, write_archive
+from ntrader.storage.archives import opened_archive
 
 if TYPE_CHECKING:
     from ntrader.domain.artifacts import Artifact
@@ -200,8 +202,9 @@ async def import_runs(workspace: Workspace, file: Path) -> Imported:
         present = {hash_ for hash_ in bundle.datasets if _has_bars(workspace, hash_)}
         await _store_foundations(workspace, store, bundle)
         now = datetime.now(UTC)
-        for run_id, record in bundle.runs.items():
-            if run_id not in known:
+        new = [record for run_id, record in bundle.runs.items() if run_id not in known]
+        with unfinished(workspace, runs=[record.run_id for record in new]):
+            for record in new:
                 await _store_run(workspace, store, bundle, record, now)
         return Imported(
             file=str(file),

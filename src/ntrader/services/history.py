@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.queries import Cursor, RunFilter, RunList, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
-from ntrader.domain.strategies import ClassInFile, StrategyType, built_in_name
+from ntrader.domain.strategies import ClassInFile, StrategyType
 from ntrader.errors import DamagedError, NotFoundError, UsageError
 from ntrader.services.run_files import read_equity, read_fills, read_trades
 from ntrader.services.staleness import stale_pins
+from ntrader.services.strategies import registered_name
 
 if TYPE_CHECKING:
     from ntrader.domain.results import Trade
+    from ntrader.domain.summaries import StrategySummary
     from ntrader.services.workspace import Workspace
     from ntrader.storage.store import Store
 
@@ -59,6 +61,12 @@ async def runs_beginning(
     """Return the newest runs whose id begins so, at most `limit`; none for what is no beginning."""
     store = await workspace.store()
     return await store.runs.beginning(beginning, limit=limit)
+
+
+async def summarize_runs(workspace: Workspace, where: RunFilter) -> tuple[StrategySummary, ...]:
+    """Return what the matching runs of each strategy amount to, by the strategy's name."""
+    store = await workspace.store()
+    return await store.runs.summaries(where)
 
 
 async def find_run(workspace: Workspace, reference: str) -> BacktestRun:
@@ -113,8 +121,8 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
         return replace(details, problem=error.message)
 
 
-def strategy_filter(text: str) -> dict[str, str]:
-    """Return the parts of a `RunFilter` for a strategy, named as `ntrader run` takes it.
+def strategy_filter(text: str) -> RunFilter:
+    """Return the filter for the runs of a strategy, named as `ntrader run` takes it.
 
     Runs keep a strategy's name, whichever alias was used, and for a class in a file its path too.
 
@@ -123,8 +131,8 @@ def strategy_filter(text: str) -> dict[str, str]:
     """
     in_file = ClassInFile.parse(text)
     if in_file is not None:
-        return {"strategy_path": str(in_file.located())}
-    return {"strategy": built_in_name(text) or text}
+        return RunFilter(strategy_path=str(in_file.located()))
+    return RunFilter(strategy=registered_name(text) or text)
 
 
 def parameter_value(text: str) -> int | float | bool | str:

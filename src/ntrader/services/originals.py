@@ -38,15 +38,20 @@ class TodaysCode:
         except (NotFoundError, InvalidConfigError) as error:
             return cls(error=error)
 
-    def change_from(self, source_hash: str) -> str:
-        """Say in what way it is not the code with this hash; empty where it is."""
-        if self.definition is not None:
-            same = self.definition.spec.source_hash == source_hash
-            return "" if same else "the file has changed since"
-        if self.error is None:
-            return "the code came with the run"
-        gone = isinstance(self.error, NotFoundError)
-        return "the file is gone" if gone else "the file cannot be loaded any more"
+    def passed_over(self, source_hash: str) -> str:
+        """Say why the kept code, which has this hash, was run instead; empty where they are one."""
+        match self.definition, self.error:
+            case None, None:
+                return "the source that came with the run was used"
+            case None, NotFoundError():
+                what = "is gone"
+            case None, _:
+                what = "cannot be loaded any more"
+            case definition, _ if definition.spec.source_hash == source_hash:
+                return ""
+            case _:
+                what = "has changed since"
+        return f"the file {what}; the run's own source was used"
 
     def required(self) -> StrategyDefinition:
         """Return the definition.

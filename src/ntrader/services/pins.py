@@ -40,7 +40,8 @@ def _configuration_check(original: Original, engine: Mapping[str, str]) -> PinCh
         return PinCheck(
             pin=Pin.CONFIGURATION,
             state=PinState.CHANGED,
-            detail=f"altered in the store: its fingerprint is {computed[:12]}, not {recorded[:12]}",
+            detail=f"altered in the store: with the engine its hash is {computed[:12]}, "
+            f"not {recorded[:12]}",
         )
     return PinCheck(
         pin=Pin.CONFIGURATION, state=PinState.UNKNOWN, detail="the run recorded no engine"
@@ -70,9 +71,11 @@ def _code_check(original: Original, code: StrategyDefinition) -> PinCheck:
             state=PinState.CHANGED,
             detail=f"source {recorded[:12]} became {code.spec.source_hash[:12]}",
         )
-    changed = original.todays_code.change_from(recorded)
-    detail = f"{changed}; the run's own source was used" if changed else ""
-    return PinCheck(pin=Pin.STRATEGY_CODE, state=PinState.SAME, detail=detail)
+    return PinCheck(
+        pin=Pin.STRATEGY_CODE,
+        state=PinState.SAME,
+        detail=original.todays_code.passed_over(recorded),
+    )
 
 
 def _engine(recorded: dict[str, Any]) -> dict[str, str]:

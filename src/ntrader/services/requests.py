@@ -37,14 +37,14 @@ def _instant(value: object, *, whole_day: bool) -> object:
         except ValueError:
             raise ValueError("not an ISO date such as 2010-01-04 or 2010-01-04T14:30") from None
         value = parsed.date() if len(value.strip()) <= len("2010-01-04") else parsed
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    if isinstance(value, date):
-        try:
+    try:
+        if isinstance(value, datetime):
+            return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        if isinstance(value, date):
             day = value + timedelta(days=1) if whole_day else value
-        except OverflowError:
-            raise ValueError("the date is beyond the calendar") from None
-        return datetime.combine(day, time(), UTC)
+            return datetime.combine(day, time(), UTC)
+    except OverflowError:
+        raise ValueError("the date is beyond the calendar") from None
     return value
 
 

@@ -8,9 +8,22 @@ import yaml
 
 from ntrader.domain.identity import instant_text
 from ntrader.domain.snapshot import ConfigSnapshot
+from ntrader.domain.strategies import ClassInFile
 from ntrader.errors import InvalidConfigError, NotFoundError
 
 MAX_CONFIG_BYTES = 1_000_000
+
+_LONGEST_REASON = 200
+# The YAML reader raises these too, for a value that is not what its tag (`!!bool x`) says.
+_NOT_YAML = (
+    yaml.YAMLError,
+    ValueError,
+    RecursionError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    ArithmeticError,
+)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -18,12 +31,18 @@ class _StrictLoader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return a mapping, or raise for a repeated key."""
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = [key for index, key in enumerate(keys) if key in keys[:index]]
-        if repeated:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"{repeated[0]} is set twice", node.start_mark
-            )
+        seen: set[str] = set()
+        for key, _ in node.value:
+            # All that a configuration names is a plain word; an alias could stand for a billion.
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a name is no plain word", node.start_mark
+                )
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{key.value} is set twice", node.start_mark
+                )
+            seen.add(key.value)
         return super().construct_mapping(node, deep)
 
 
@@ -46,10 +65,11 @@ def read_values(path: Path) -> dict[str, Any]:
             f"The configuration {path} cannot be read: {error.strerror}.",
             hint="Give the path of a YAML file.",
         ) from error
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0]
+    except _NOT_YAML as error:
+        first, *_ = str(error).splitlines() or ["a value cannot be read"]
         raise InvalidConfigError(
-            f"{path} is not valid YAML: {first}.", hint="Write `name: value` lines."
+            f"{path} is not valid YAML: {first[:_LONGEST_REASON]}.",
+            hint="Write `name: value` lines.",
         ) from error
     if not isinstance(loaded, dict):
         raise InvalidConfigError(
@@ -61,9 +81,9 @@ def read_values(path: Path) -> dict[str, Any]:
 def request_yaml(snapshot: ConfigSnapshot) -> str:
     """Return a snapshot as YAML that `ntrader run` takes back: the same question, all said."""
     config = snapshot.config
-    built_in = snapshot.strategy_path.startswith("ntrader.")
+    in_file = ClassInFile.parse(snapshot.strategy_path)
     values = {
-        "strategy": config.strategy.name if built_in else snapshot.strategy_path,
+        "strategy": config.strategy.name if in_file is None else str(in_file),
         "parameters": dict(sorted(config.strategy.parameters.items())),
         "dataset": config.dataset_hash,
         "symbol": config.instrument.symbol,

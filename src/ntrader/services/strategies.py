@@ -11,6 +11,7 @@ from ntrader.domain.strategies import (
     ClassInFile,
     StrategySpec,
     built_in_name,
+    normal_name,
 )
 from ntrader.errors import InvalidConfigError, NotFoundError
 
@@ -33,6 +34,13 @@ def strategy_names() -> tuple[str, ...]:
 
     installed = entry_points(group=ENTRY_POINT_GROUP)
     return (*BUILT_IN_ALIASES, *sorted(entry_point.name for entry_point in installed))
+
+
+def registered_name(text: str) -> str | None:
+    """Return the name under which runs of a registered strategy are saved, if `text` means one."""
+    wanted = normal_name(text)
+    installed = (name for name in strategy_names() if normal_name(name) == wanted)
+    return built_in_name(text) or next(installed, None)
 
 
 def describe_strategy(reference: str) -> StrategySpec:

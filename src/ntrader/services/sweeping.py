@@ -17,6 +17,7 @@ from ntrader.errors import (
 )
 from ntrader.services.persistence import ENDING, save_run
 from ntrader.services.run_files import read_equity, read_fills, read_trades
+from ntrader.services.unfinished import UNFINISHED, settle
 
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
@@ -58,22 +59,26 @@ async def _save_entry(workspace: Workspace, store: Store, entry: Entry) -> list[
     """Save an entry; return how, or nothing where it stays or was removed."""
     try:
         ended, document = entry.read()
-        pending = _pending(document)
-        if pending.database != workspace.place:
+        if document.get("database") != workspace.place:
             return []
+        if UNFINISHED in document:
+            await settle(workspace, store, document)
+            entry.remove()
+            return []
+        pending = _pending(document)
         if ended:
             return await _save_ended(workspace, store, entry, pending, document)
         return await _save_abandoned(workspace, store, entry, pending)
     except (DamagedError, NotFoundError) as error:
         aside = entry.set_aside()
         workspace.tell(
-            f"The journal's entry of run {entry.run_id} cannot be saved: {error.message} "
+            f"The journal's entry {entry.run_id} cannot be saved: {error.message} "
             f"It was set aside as {aside}; `ntrader db status` counts it."
         )
     except DatabaseUnavailableError:
         raise
     except NtraderError as error:
-        workspace.tell(f"Run {entry.run_id} stays in the journal: {error.message}")
+        workspace.tell(f"{entry.run_id} stays in the journal: {error.message}")
     return []
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ntrader.services.unfinished import UNFINISHED
 from ntrader.storage.journal import EntryState, Waiting
 
 if TYPE_CHECKING:
@@ -19,14 +20,15 @@ class JournalStatus:
     """How many runs are in the journal.
 
     `with_result` and `without_result` are those whose process is gone: the next command saves them,
-    the latter as failed. `elsewhere` are such of another database, by its place. `damaged` are the
-    files of entries that cannot be read.
+    the latter as failed. `unfinished` is other work that the next command settles. `elsewhere` are
+    such of another database, by its place. `damaged` are the files of entries that cannot be read.
     """
 
     directory: Path
     with_result: int
     without_result: int
     running: int
+    unfinished: int
     elsewhere: dict[str, int]
     damaged: tuple[Path, ...]
 
@@ -37,6 +39,7 @@ class JournalStatus:
             "with_result": self.with_result,
             "without_result": self.without_result,
             "running": self.running,
+            "unfinished": self.unfinished,
             "elsewhere": self.elsewhere,
             "damaged": [str(path) for path in self.damaged],
         }
@@ -47,6 +50,7 @@ class JournalStatus:
             (self.with_result, "with a result, which the next command saves"),
             (self.without_result, "without one, which the next command saves as failed"),
             (self.running, "running or just being saved"),
+            (self.unfinished, "of interrupted work on files, which the next command settles"),
         ]
         counts += [(count, f"for {place}") for place, count in self.elsewhere.items()]
         said = [f"{count:,} {what}" for count, what in counts if count]
@@ -63,11 +67,13 @@ def journal_status(workspace: Workspace) -> JournalStatus:
     found = workspace.journal.look()
     gone = [each for each in found if each.document is not None]
     here = [each for each in gone if _place(each) == workspace.place]
+    runs = [each for each in here if UNFINISHED not in (each.document or {})]
     return JournalStatus(
         directory=workspace.journal.directory,
-        with_result=_count(here, EntryState.ENDED),
-        without_result=_count(here, EntryState.ABANDONED),
+        with_result=_count(runs, EntryState.ENDED),
+        without_result=_count(runs, EntryState.ABANDONED),
         running=_count(found, EntryState.RUNNING),
+        unfinished=len(here) - len(runs),
         elsewhere=dict(Counter(_place(each) for each in gone if each not in here)),
         damaged=tuple(each.path for each in found if each.state is EntryState.DAMAGED),
     )

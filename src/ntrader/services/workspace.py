@@ -7,10 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
+from ntrader.errors import InvalidConfigError
 from ntrader.storage.embedded import EmbeddedServer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from ntrader.engine.catalog import Catalog
     from ntrader.storage.artifacts import ArtifactStore
@@ -30,6 +31,7 @@ class Workspace:
         database_url: a PostgreSQL server; None for the embedded one below `home`.
         pg_bin: the binaries of the embedded server, if not those that come with the package.
         tell: is told what else was done for the user, a line at a time.
+        pooled: keep as many connections to the database as a service needs.
     """
 
     def __init__(
@@ -39,8 +41,10 @@ class Workspace:
         database_url: str | None = None,
         pg_bin: Path | None = None,
         tell: Callable[[str], None] | None = None,
+        pooled: bool = False,
     ) -> None:
         self.home = home
+        self._pooled = pooled
         self._tell = tell
         self.database_url = database_url
         self._pg_bin = pg_bin
@@ -98,6 +102,40 @@ class Workspace:
 
         return DatabaseUrl.parse(self.database_url).place
 
+    def censored(self, text: str) -> str:
+        """Return a text without the passwords of the database URL."""
+        if self.database_url is None:
+            return text
+        from ntrader.storage.urls import DatabaseUrl
+
+        try:
+            return DatabaseUrl.parse(self.database_url).censored(text)
+        except InvalidConfigError:
+            # Nobody knows which part of it is the password.
+            return text.replace(self.database_url, "***")
+
+    def recipe(self) -> dict[str, str | None]:
+        """Return what another process opens the same workspace with, as JSON values.
+
+        It may hold the database's password, and is never shown.
+        """
+        return {
+            "home": str(self.home),
+            "database_url": self.database_url,
+            "pg_bin": None if self._pg_bin is None else str(self._pg_bin),
+        }
+
+    @classmethod
+    def of_recipe(cls, recipe: Mapping[str, str | None]) -> Self:
+        """Return the workspace that `recipe` describes, for a process or thread of its own."""
+        home, pg_bin = recipe["home"], recipe["pg_bin"]
+        assert home is not None
+        return cls(
+            Path(home),
+            database_url=recipe["database_url"],
+            pg_bin=None if pg_bin is None else Path(pg_bin),
+        )
+
     def tell(self, text: str) -> None:
         """Tell the user, if anybody listens."""
         if self._tell is not None:
@@ -114,9 +152,11 @@ class Workspace:
         if self._database is None:
             if self.database_url is None:
                 address = self.server.acquire()
-                self._database = Database(address.dsn, revive=self.server.acquire)
+                self._database = Database(
+                    address.dsn, pooled=self._pooled, revive=self.server.acquire
+                )
             else:
-                self._database = Database(self.database_url)
+                self._database = Database(self.database_url, pooled=self._pooled)
         return self._database
 
     async def store(self) -> Store:

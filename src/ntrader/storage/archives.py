@@ -1,31 +1,25 @@
-"""Archives: zip files that are written in one way only and believed in nothing.
-
-An archive ends with the sha256 of all that is before it, as the zip's comment. Its manifest has the
-sha256 and the size of every member.
-"""
+"""Archives: reading the zip files of `archive_writing`, which are believed in nothing."""
 
 import hashlib
 import json
 import math
-import os
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
-from uuid import uuid4
 
 from pydantic import ValidationError
 
 from ntrader.domain.bundles import FORMAT, MANIFEST, VERSION, Manifest, Member
 from ntrader.domain.faults import faults_text
 from ntrader.errors import DamagedError, NotFoundError, UsageError
-
-MAX_BYTES = 4 << 30
-"""The most that the members of one archive may have together, unpacked."""
+from ntrader.storage.archive_writing import MAX_BYTES, MODE
+from ntrader.storage.seals import SEAL_SIZE, has_seal, seal_fits
+from ntrader.storage.zip_headers import altered_member
 
 MAX_TEXT = 256 << 20
 """The most that a member of JSON may have."""
@@ -40,9 +34,9 @@ _MAX_MEMBERS = 100_000
 _MAX_MANIFEST = 64 << 20
 _MAX_DEPTH = 64
 _CHUNK = 1 << 20
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-_SEAL = 64
-_MODE = (stat.S_IFREG | 0o644) << 16
+_LOCAL_HEADER = 30
+# The writer's epoch in the format of MS-DOS.
+_TIME, _DATE = 0, 1 << 5 | 1
 _PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _BROKEN = (
@@ -56,95 +50,6 @@ _BROKEN = (
     ValueError,
     OverflowError,
 )
-
-
-def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: bool) -> int:
-    """Write members, given in the order of their names, and return the size of the file.
-
-    The same members give the same bytes (with one version of zlib). The file appears whole or not
-    at all.
-
-    Raises:
-        UsageError: the file is there and not to be replaced, cannot be written, or the members have
-            more than `MAX_BYTES` together.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with temporary.open("x+b") as file:
-            _write(file, members)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        put_in_place(temporary, path, replace=replace)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.", hint="Choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return size
-
-
-def _write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> None:
-    listed: dict[str, Member] = {}
-    with zipfile.ZipFile(file, "w") as archive:
-        for name, content in members:
-            _add(archive, name, content)
-            listed[name] = Member(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-            if sum(member.size for member in listed.values()) > MAX_BYTES:
-                raise UsageError(
-                    f"These runs have more than {MAX_BYTES >> 30} GiB.",
-                    hint="Export fewer at once, or leave --with-data out.",
-                )
-        _add(archive, MANIFEST, json_bytes(Manifest(members=listed).model_dump(mode="json")))
-        archive.comment = b"0" * _SEAL
-    file.seek(0)
-    seal = _sealed(file, file.seek(0, os.SEEK_END) - _SEAL)
-    file.seek(-_SEAL, os.SEEK_END)
-    file.write(seal)
-
-
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    info = zipfile.ZipInfo(name, _EPOCH)
-    info.create_system = 3
-    info.external_attr = _MODE
-    # Parquet is packed already.
-    packed = not name.endswith(".parquet")
-    info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-    archive.writestr(info, content)
-
-
-def put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give a file that is written its name.
-
-    Raises:
-        UsageError: a file of that name is there, and not to be replaced.
-    """
-    if replace:
-        temporary.replace(path)
-        return
-    try:
-        # Unlike a rename, a link never replaces what somebody else wrote meanwhile.
-        os.link(temporary, path)
-    except FileExistsError as error:
-        raise already_there(path) from error
-    except OSError:
-        # A file system without links.
-        if path.exists():
-            raise already_there(path) from None
-        temporary.replace(path)
-
-
-def already_there(path: Path) -> UsageError:
-    """Return the refusal to replace a file."""
-    return UsageError(f"{path} is there already.", hint="Add --force to replace it.")
-
-
-def json_bytes(value: Any) -> bytes:
-    """Return JSON as a member of an archive has it: sorted keys, one value a line."""
-    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    return f"{text}\n".encode()
 
 
 class Archive:
@@ -194,10 +99,7 @@ class Archive:
 
     def damaged(self, what: str) -> DamagedError:
         """Return the refusal of this archive."""
-        return DamagedError(
-            f"{self._path.name} is refused: {what}.",
-            hint="Nothing was imported. Get the file again, or export the runs again.",
-        )
+        return _damaged(self._path, what)
 
     def _checked_infos(self) -> dict[str, zipfile.ZipInfo]:
         infos = self._archive.infolist()
@@ -306,46 +208,65 @@ def opened_archive(path: Path) -> Iterator[Archive]:
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Check it.") from error
     with file:
+        whole = seal_fits(file)
+        if not whole and (altered := _altered_member(file)) is not None:
+            raise _damaged(
+                path, f"the headers of the member {altered} are not as they were written"
+            )
         try:
             archive = zipfile.ZipFile(file)
         except _BROKEN as error:
             raise _no_zip(path, file) from error
         with archive:
             opened = Archive(path, archive)
-            _check_seal(opened, file)
+            if not whole:
+                # What no member's hash covers: padding, the end of the zip, the seal.
+                padded = _differently_packed(archive, opened.names)
+                where = "outside of its members" if padded is None else f"within {padded}"
+                raise opened.damaged(f"the file itself, {where}, is not as it was written")
             yield opened
+
+
+def _damaged(path: Path, what: str) -> DamagedError:
+    return DamagedError(
+        f"{path.name} is refused: {what}.",
+        hint="Nothing was imported. Get the file again, or export the runs again.",
+    )
 
 
 def _no_zip(path: Path, file: IO[bytes]) -> DamagedError | UsageError:
     file.seek(0)
     if file.read(4) == b"PK\x03\x04":
-        return DamagedError(
-            f"{path.name} is refused: it is cut off or damaged.",
-            hint="Nothing was imported. Get the file again, or export the runs again.",
-        )
+        return _damaged(path, "it is cut off or damaged")
     return UsageError(f"{path.name} is no zip file.", hint="`ntrader export` makes such files.")
 
 
-def _check_seal(archive: Archive, file: IO[bytes]) -> None:
-    """Refuse what no member's hash covers: names, times and whatever else a zip can hold."""
-    size = file.seek(0, os.SEEK_END)
-    if size < _SEAL or _sealed(file, size - _SEAL) != _tail(file, size):
-        raise archive.damaged("the file itself, outside of its members, is not as it was written")
+def _altered_member(file: IO[bytes]) -> str | None:
+    """Return the member whose headers are not as they are written here; None in a foreign zip."""
+    if not has_seal(file):
+        return None
+    return altered_member(file, comment=SEAL_SIZE, time=_TIME, date=_DATE, mode=MODE)
 
 
-def _tail(file: IO[bytes], size: int) -> bytes:
-    file.seek(size - _SEAL)
-    return file.read(_SEAL)
+def _differently_packed(archive: zipfile.ZipFile, names: Iterable[str]) -> str | None:
+    """Return the one member that packs to other bytes: of its last byte some bits tell nothing."""
+    found = []
+    for name in sorted({*names, MANIFEST}):
+        info = archive.getinfo(name)
+        if info.compress_type == zipfile.ZIP_DEFLATED:
+            packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+            packed = packer.compress(archive.read(name)) + packer.flush()
+            if packed != _packed(archive, info):
+                found.append(name)
+    # With another zlib all are packed differently, which tells nothing.
+    return found[0] if len(found) == 1 else None
 
 
-def _sealed(file: IO[bytes], length: int) -> bytes:
-    """Return the sha256, in hex, of the first `length` bytes."""
-    digest = hashlib.sha256()
-    file.seek(0)
-    while length and (chunk := file.read(min(length, _CHUNK))):
-        length -= len(chunk)
-        digest.update(chunk)
-    return digest.hexdigest().encode()
+def _packed(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    file = archive.fp
+    assert file is not None  # noqa: S101
+    file.seek(info.header_offset + _LOCAL_HEADER + len(info.orig_filename))
+    return file.read(info.compress_size)
 
 
 def _refusal(info: zipfile.ZipInfo) -> str | None:

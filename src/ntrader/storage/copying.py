@@ -19,19 +19,21 @@ from ntrader.domain.dumps import PLAIN_FILENAME, DumpContents, TableContents
 from ntrader.errors import ConflictError, DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
+from ntrader.storage.jobs_tables import SERVICE_TABLES
 from ntrader.storage.migrations import HEAD, bring_to, current_version, take_migration_lock
-from ntrader.storage.tables import SCHEMA, TABLES, artifacts_table, datasets_table
+from ntrader.storage.tables import SCHEMA, artifacts_table, datasets_table
 from ntrader.storage.timeouts import LOAD_SECONDS
 
 PART_BYTES = 8 << 20
 """How many bytes of rows are handed on at once, the last row of them whole."""
 
 _BATCH = 1_000
-_ORDER = [table.name for table in SCHEMA.sorted_tables]
+# What the database derives from other rows follows from them again.
+_ORDER = [table.name for table in SCHEMA.sorted_tables if not table.info.get("derived")]
 # What the server is set to must neither end work that lasts nor change how values are written.
 _SETTINGS = """
-    SELECT set_config(name, CASE lower(name) WHEN 'datestyle' THEN 'ISO, YMD' WHEN 'timezone' THEN 'UTC'
-                                      ELSE '0' END, true)
+    SELECT set_config(name, CASE lower(name)
+        WHEN 'datestyle' THEN 'ISO, YMD' WHEN 'timezone' THEN 'UTC' ELSE '0' END, true)
     FROM pg_settings
     WHERE lower(name) IN ('statement_timeout', 'idle_in_transaction_session_timeout',
                           'transaction_timeout', 'datestyle', 'timezone')
@@ -40,9 +42,14 @@ _COLUMNS = text(
     """
     SELECT attribute.attname FROM pg_attribute AS attribute
     WHERE attribute.attrelid = to_regclass(:table) AND attribute.attnum > 0
-        AND NOT attribute.attisdropped
+        AND NOT attribute.attisdropped AND attribute.attgenerated = ''
     ORDER BY attribute.attnum
     """
+)
+_PRESENT = (
+    text("SELECT name FROM unnest(:names) AS name WHERE to_regclass(name) IS NOT NULL")
+    .bindparams(bindparam("names", _ORDER, type_=ARRAY(Text)))
+    .columns(name=Text)
 )
 _HAS_IDENTITY = text(
     "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass(:table)"
@@ -130,11 +137,14 @@ class Snapshot:
 @asynccontextmanager
 async def snapshot(database: Database) -> AsyncIterator[Snapshot]:
     """Give the store as it is now; writers go on, migrations wait."""
+    present = await database.fetch(_PRESENT)
     async with database.transaction() as connection:
         await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+        # Before the snapshot is taken, by the next statement: nothing migrates in between.
+        listed = ", ".join(f'"{row.name}"' for row in present)
+        await connection.execute(text(f"LOCK TABLE {listed} IN ACCESS SHARE MODE"))
         await connection.execute(text(_SETTINGS))
-        revision = await current_version(connection)
-        yield Snapshot(connection, revision or "")
+        yield Snapshot(connection, await current_version(connection) or "")
 
 
 async def refuse_full(database: Database) -> None:
@@ -181,7 +191,7 @@ async def load_rows(
     await _lock_tables(connection)
     if not await _is_empty(connection):
         raise _not_empty()
-    if strangers := contents.tables.keys() - TABLES:
+    if strangers := contents.tables.keys() - set(_ORDER):
         raise DamagedError(f"The dump has a table {min(strangers)}, which is none of ours.")
     await bring_to(connection, revision)
     for table in _ORDER:
@@ -197,8 +207,11 @@ async def load_rows(
 
 
 async def _is_empty(connection: AsyncConnection) -> bool:
-    """Whether the store has no row, or no tables even."""
-    for table in _ORDER:
+    """Whether the store has no row, or no tables even.
+
+    The service's tables count: a migration back to an earlier revision would drop them.
+    """
+    for table in (*_ORDER, *sorted(SERVICE_TABLES)):
         if await connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
             continue
         if await connection.scalar(text(f'SELECT EXISTS (SELECT FROM "{table}")')):  # noqa: S608

@@ -5,7 +5,7 @@ import json
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Any, Self
 
@@ -20,7 +20,7 @@ from ntrader.errors import (
     InvalidConfigError,
 )
 from ntrader.storage.backoff import backoff
-from ntrader.storage.timeouts import IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
+from ntrader.storage.timeouts import CLOSE_SECONDS, IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
 from ntrader.storage.translation import SERVER_RUNS, hint_for, is_transient, translated_errors
 from ntrader.storage.urls import DatabaseUrl
 
@@ -41,6 +41,15 @@ _COMMAND_POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 9}
 _SERVICE_POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 10, "pool_recycle": 3600}
 
 
+class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no types
+    """A connection that ends although its server does not answer."""
+
+    async def close(self, *, timeout: float | None = None) -> None:
+        # After the time is up it is aborted, and that is all there is to say.
+        with suppress(TimeoutError):
+            await super().close(timeout=CLOSE_SECONDS if timeout is None else timeout)
+
+
 class Database:
     """A PostgreSQL database.
 
@@ -51,8 +60,8 @@ class Database:
 
     What may well succeed a moment later is tried again for as long as a connection may take: a
     server that starts, that has gone after it had answered, or that has no connection free. A
-    wrong password, name or address fails at once. Nothing lasts longer than the URL's
-    `command_timeout`.
+    wrong password, name or address fails at once. `run` and
+    `fetch` last no longer than the URL's `command_timeout`.
 
     Args:
         url: where it is; see `DatabaseUrl`.
@@ -181,7 +190,7 @@ class Database:
         self._answered = True
         version = connection.get_server_version()
         if version.major < OLDEST_MAJOR:
-            await connection.close()
+            connection.terminate()
             raise DatabaseError(
                 f"The server at {self.url} is PostgreSQL {version.major}.",
                 hint=f"ntrader needs PostgreSQL {OLDEST_MAJOR} or later.",
@@ -194,7 +203,10 @@ class Database:
         }
         try:
             return await asyncpg.connect(
-                self.url.dsn, timeout=self.url.connect_seconds, server_settings=settings
+                self.url.dsn,
+                timeout=self.url.connect_seconds,
+                server_settings=settings,
+                connection_class=_Connection,
             )
         except asyncpg.ClientConfigurationError as error:
             raise InvalidConfigError(

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import and_, exists, func, select
 
-from ntrader.domain.runs import BacktestRun
+from ntrader.domain.runs import IMPORTED, BacktestRun
 from ntrader.errors import DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
@@ -14,7 +14,7 @@ from ntrader.storage.tables import artifacts_table, datasets_table, runs_table, 
 
 BATCH = 200
 
-_IMPORTED = runs_table.c.metadata.has_key(rows.IMPORTED)
+_IMPORTED = runs_table.c.metadata.has_key(IMPORTED)
 
 
 @dataclass(frozen=True, slots=True)

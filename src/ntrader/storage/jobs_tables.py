@@ -31,7 +31,9 @@ submissions_table = Table(
     Column("run_id", Uuid, primary_key=True),
     Column(
         "kind",
-        Enum(SubmissionKind, name="submission_kind", values_callable=lambda e: [m.value for m in e]),
+        Enum(
+            SubmissionKind, name="submission_kind", values_callable=lambda e: [m.value for m in e]
+        ),
         nullable=False,
     ),
     Column(
@@ -51,7 +53,7 @@ submissions_table = Table(
     Column("request_id", Text),
     Column("job_id", BigInteger),
     Column("attempts", Integer, nullable=False, server_default="0"),
-    Column("progress", JSONB),
+    Column("progress", JSONB(none_as_null=True)),
     Column("error", Text),
     Column("worker", Text),
     Column("submitted_at", INSTANT, nullable=False, server_default=func.now()),
@@ -83,7 +85,7 @@ idempotency_table = Table(
     Column("key", Text, primary_key=True),
     Column("request_hash", Text, nullable=False),
     Column("subject", Uuid, nullable=False, server_default=text("gen_random_uuid()")),
-    Column("answer", JSONB),
+    Column("answer", JSONB(none_as_null=True)),
     Column("claimed_at", INSTANT, nullable=False, server_default=func.now()),
     Column("created_at", INSTANT, nullable=False, server_default=func.now()),
     CheckConstraint("char_length(key) BETWEEN 1 AND 255", name="key_length"),

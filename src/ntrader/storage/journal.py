@@ -9,10 +9,10 @@ nobody any more, and whoever locks it first may save it.
 """
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
+import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,6 +23,9 @@ from typing import Any, Self
 from uuid import UUID, uuid4
 
 from ntrader.errors import DamagedError, JournalError
+
+if sys.platform != "win32":
+    import fcntl
 
 _FORMAT = "ntrader-journal 1"
 _ENTRY = ".entry"
@@ -56,7 +59,7 @@ class Waiting:
 class Journal:
     """The entries in one directory, which is made when it is first needed.
 
-    Any number of processes may use it at once.
+    Any number of processes may use it at once. On Windows, which has no such locks, it stays empty.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -69,6 +72,8 @@ class Journal:
             JournalError: it cannot be written, as where the disk is full; there is no entry then.
         """
         path = self._path(run_id)
+        if sys.platform == "win32":
+            return Entry(run_id, path, -1)
         try:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = _put(path, _encoded(document, ended=False))
@@ -129,7 +134,7 @@ class Journal:
         try:
             with path.open("rb") as file:
                 # Shared: two that look at once do not take each other for the run's process.
-                if not _try_lock(file.fileno(), fcntl.LOCK_SH):
+                if not _try_lock(file.fileno(), shared=True):
                     return Waiting(run_id, EntryState.RUNNING, path)
                 ended, document = _decoded(path, file.read())
         except FileNotFoundError:
@@ -190,6 +195,8 @@ class Entry:
         Raises:
             JournalError: it cannot be written; the entry is what it was.
         """
+        if sys.platform == "win32":
+            raise JournalError("There is no journal on Windows.")
         try:
             descriptor = _put(self.path, _encoded(document, ended=True))
             self.close()
@@ -252,7 +259,8 @@ def _let_go_of_all() -> None:
         entry.close()
 
 
-os.register_at_fork(after_in_child=_let_go_of_all)
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_let_go_of_all)
 
 
 def _put(path: Path, content: bytes) -> int:
@@ -261,7 +269,7 @@ def _put(path: Path, content: bytes) -> int:
         part = path.with_name(f"{path.stem}.{uuid4().hex}{_PART}")
         descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            _lock(descriptor)
             if os.fstat(descriptor).st_nlink == 0:
                 # Between its creation and its lock somebody took it for what a dead process left.
                 os.close(descriptor)
@@ -286,9 +294,16 @@ def _flush(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _try_lock(descriptor: int, kind: int = fcntl.LOCK_EX) -> bool:
+def _lock(descriptor: int) -> None:
+    if sys.platform != "win32":
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
+    if sys.platform == "win32":
+        return False
     try:
-        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

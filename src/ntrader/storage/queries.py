@@ -2,7 +2,8 @@
 
 A list that is ordered by a metric has three parts: runs whose metric is defined, runs whose metric
 is NULL, and failed runs, which have no metrics at all. Each part is read from an index and stops
-at the limit; a plain outer join would have to sort every run.
+at the limit; a plain outer join would have to sort every run. Where an index holds the first two
+in one order, or none holds either, they are one part. See specs/queries.md.
 """
 
 from collections.abc import Iterator
@@ -11,7 +12,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Select,
-    Table,
     UnaryExpression,
     and_,
     func,
@@ -26,10 +26,17 @@ from sqlalchemy import (
 from ntrader.domain.queries import CREATED_AT, Cursor, RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.errors import CursorMismatchError
+from ntrader.storage.conditions import (
+    FAILED,
+    SUCCESSFUL,
+    WHOLE_RUNS,
+    Condition,
+    conditions,
+    needs_metrics,
+    needs_run,
+)
 from ntrader.storage.rows import order_value, runs_with_details
-from ntrader.storage.tables import metrics_table, runs_table, tags_table
-
-type Condition = ColumnElement[bool]
+from ntrader.storage.tables import INDEXED_METRICS, metrics_table, runs_table
 
 
 def page_statement(
@@ -52,57 +59,19 @@ def page_statement(
 
 def count_statement(where: RunFilter, *, cap: int) -> Select[Any]:
     """Return the query that counts the runs, but never more than one beyond `cap`."""
-    some: Select[Any] = (
-        select(literal_column("1")).select_from(runs_table).where(*conditions(where)).limit(cap + 1)
-    )
+    some: Select[Any] = select(literal_column("1")).select_from(runs_table)
+    if needs_metrics(where):
+        some = some.outerjoin(metrics_table, metrics_table.c.backtest_run_id == runs_table.c.id)
+    some = some.where(*of_whole_runs(where)).limit(cap + 1)
     return select(func.count()).select_from(some.subquery())
 
 
-def conditions(where: RunFilter) -> list[Condition]:
-    """Return what must hold of a run."""
-    found = [*_shared_conditions(where, runs_table), *_run_conditions(where)]
+def of_whole_runs(where: RunFilter) -> list[Condition]:
+    """Return what must hold of runs that are joined with their metrics."""
+    found = conditions(where, WHOLE_RUNS)
     if where.status is not None:
         found.append(runs_table.c.execution_status == where.status)
     return found
-
-
-def _shared_conditions(where: RunFilter, table: Table) -> list[Condition]:
-    """Return the conditions on columns that metrics have a copy of."""
-    found: list[Condition] = []
-    if where.strategy is not None:
-        found.append(table.c.strategy_name == where.strategy)
-    if where.symbol is not None:
-        found.append(table.c.instrument_symbol == where.symbol)
-    if where.since is not None:
-        found.append(table.c.created_at >= where.since)
-    if where.until is not None:
-        found.append(table.c.created_at < where.until)
-    return found
-
-
-def _run_conditions(where: RunFilter) -> list[Condition]:
-    """Return the conditions that only the run itself answers."""
-    found: list[Condition] = []
-    if where.strategy_type is not None:
-        found.append(runs_table.c.strategy_type == where.strategy_type)
-    if where.timeframe is not None:
-        found.append(runs_table.c.timeframe == where.timeframe)
-    if where.fingerprint is not None:
-        found.append(runs_table.c.fingerprint == where.fingerprint)
-    if where.tag is not None:
-        tagged = select(tags_table.c.run_id).where(tags_table.c.tag == where.tag)
-        found.append(runs_table.c.run_id.in_(tagged))
-    if where.strategy_path is not None:
-        found.append(_snapshot_contains({"strategy_path": where.strategy_path}))
-    if where.parameters:
-        parameters = dict(where.parameters)
-        found.append(_snapshot_contains({"config": {"strategy": {"parameters": parameters}}}))
-    return found
-
-
-def _snapshot_contains(wanted: dict[str, Any]) -> Condition:
-    """Return the condition that is answered from the snapshots' GIN index."""
-    return runs_table.c.config_snapshot.contains(wanted)
 
 
 def _page_by_creation(
@@ -112,7 +81,7 @@ def _page_by_creation(
     statement = (
         runs_with_details()
         .add_columns(created_at.label("order_value"))
-        .where(*conditions(where))
+        .where(*of_whole_runs(where))
         .order_by(_directed(created_at, order), runs_table.c.id.desc())
         .limit(limit)
     )
@@ -142,30 +111,53 @@ def _page_by_metric(
 
 def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[Select[Any]]:
     """Give the parts of a list that lie after the cursor, each in the list's order."""
-    metric: ColumnElement[Any] = metrics_table.c[order.by]
-    run = metrics_table.c.backtest_run_id
-    among_undefined = after is not None and after.value is None
     if where.status is not RunStatus.FAILED:
-        successful = select(run.label("id"), metric.label("order_value")).where(
-            *_shared_conditions(where, metrics_table)
-        )
-        if needs_run := _run_conditions(where):
-            successful = successful.join(runs_table, runs_table.c.id == run).where(*needs_run)
-        if not among_undefined:
-            defined = successful.where(metric.is_not(None))
-            if after is not None:
-                defined = defined.where(_beyond(metric, run, order, after))
-            yield defined.order_by(_directed(metric, order).nulls_last(), run.desc())
-        undefined = successful.where(metric.is_(None)).order_by(run.desc())
-        yield undefined.where(run < after.id) if after and among_undefined else undefined
+        yield from _successful_parts(where, order, after)
     if where.status is not RunStatus.SUCCESS:
         failed = (
-            select(runs_table.c.id, null().cast(metric.type).label("order_value"))
+            select(
+                runs_table.c.id, null().cast(metrics_table.c[order.by].type).label("order_value")
+            )
             .where(runs_table.c.execution_status == RunStatus.FAILED)
-            .where(*_shared_conditions(where, runs_table), *_run_conditions(where))
+            .where(*conditions(where, FAILED))
             .order_by(runs_table.c.id.desc())
         )
-        yield failed.where(runs_table.c.id < after.id) if after and among_undefined else failed
+        yield _older(failed, runs_table.c.id, after)
+
+
+def _successful_parts(
+    where: RunFilter, order: RunOrder, after: Cursor | None
+) -> Iterator[Select[Any]]:
+    metric: ColumnElement[Any] = metrics_table.c[order.by]
+    run = metrics_table.c.backtest_run_id
+    successful = select(run.label("id"), metric.label("order_value")).where(
+        *conditions(where, SUCCESSFUL)
+    )
+    if needs_run(where):
+        successful = successful.join(runs_table, runs_table.c.id == run)
+    undefined = _older(successful.where(metric.is_(None)).order_by(run.desc()), run, after)
+    if after is not None and after.value is None:
+        yield undefined
+        return
+    beyond = None if after is None else _beyond(metric, run, order, after)
+    indexed = order.by in INDEXED_METRICS
+    if not indexed or (beyond is None and not order.ascending):
+        # Sorted in one pass, or as the index has them.
+        every = successful if beyond is None else successful.where(or_(beyond, metric.is_(None)))
+        yield every.order_by(_directed(metric, order).nulls_last(), run.desc())
+        return
+    defined = successful.where(metric.is_not(None) if beyond is None else beyond)
+    # There are no NULLs here; read backwards, the index would have them first.
+    ordered = metric.asc().nulls_first() if order.ascending else metric.desc().nulls_last()
+    yield defined.order_by(ordered, run.desc())
+    yield undefined
+
+
+def _older(part: Select[Any], run: ColumnElement[int], after: Cursor | None) -> Select[Any]:
+    """Return a part without values, from the cursor on if that lies within such a part."""
+    if after is None or after.value is not None:
+        return part
+    return part.where(run < after.id)
 
 
 def _beyond(

@@ -14,8 +14,15 @@ from sqlalchemy import ColumnElement, Row, Select, func, select
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset, Instrument
 from ntrader.domain.events import Event, EventType
-from ntrader.domain.results import METRICS, BacktestFailure, Outcome, PerformanceMetrics
-from ntrader.domain.runs import BacktestRun, DatasetReference, RunError, RunMode, RunStatus
+from ntrader.domain.results import METRICS, Outcome, PerformanceMetrics
+from ntrader.domain.runs import (
+    UNDEFINED_METRICS,
+    BacktestRun,
+    DatasetReference,
+    Ending,
+    RunError,
+    RunMode,
+)
 from ntrader.domain.sources import StrategySource
 from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.domain.timeframes import Timeframe
@@ -28,19 +35,15 @@ from ntrader.storage.tables import (
     tags_table,
 )
 
-UNDEFINED_METRICS = "undefined_metrics"
-ENVIRONMENT = "environment"
-BARS_DONE = "bars_done"
-IMPORTED = "imported"
+COPIED = ("strategy_name", "instrument_symbol", "created_at")
+"""The columns of a run that its metrics have copies of."""
 
+_DIGITS = 18
 _RATIO = Decimal("0.00000001")
 _MONEY = Decimal("0.0001")
 _MONEY_COLUMNS = frozenset({"final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"})
 
 _BASE64 = "base64"
-
-_SUCCESS = RunStatus.SUCCESS
-_FAILED = RunStatus.FAILED
 
 
 @cache
@@ -73,23 +76,12 @@ def run_values(
     dataset_id: UUID,
     strategy_id: UUID,
     data_source: str,
-    reproduced_from: ColumnElement[UUID] | None,
+    reproduced_from: ColumnElement[UUID] | UUID | None,
 ) -> dict[str, Any]:
     """Return a run's columns, but for its id."""
     about = outcome.metadata
     config = about.snapshot.config
-    ending: dict[str, Any]
-    if isinstance(outcome, BacktestFailure):
-        notes: dict[str, Any] = {BARS_DONE: outcome.bars_done}
-        ending = {
-            "execution_status": _FAILED,
-            "error_message": _text(outcome.message),
-            "error_traceback": _text(outcome.traceback),
-        }
-    else:
-        notes = {UNDEFINED_METRICS: dict(outcome.metrics.undefined)}
-        ending = {"execution_status": _SUCCESS, "result_digest": outcome.result_digest}
-    origin = {} if about.imported is None else {IMPORTED: about.imported}
+    ending = Ending.of(outcome)
     return {
         "run_id": about.run_id,
         "dataset_id": dataset_id,
@@ -105,11 +97,14 @@ def run_values(
         "data_source": _text(data_source),
         "execution_duration_seconds": Decimal(f"{max(outcome.duration_seconds, 0.0):.6f}"),
         "config_snapshot": _json(about.snapshot.to_json()),
-        "metadata": _json({ENVIRONMENT: about.environment, **notes, **origin}),
+        "metadata": _json(ending.metadata),
         "fingerprint": about.fingerprint,
         "reproduced_from_run_id": reproduced_from,
         "created_at": about.started_at,
-        **ending,
+        "execution_status": ending.status,
+        "result_digest": ending.result_digest,
+        "error_message": None if ending.error is None else _text(ending.error.message),
+        "error_traceback": None if ending.error is None else _text(ending.error.traceback),
     }
 
 
@@ -294,11 +289,19 @@ def order_text(value: Decimal | int | datetime | None) -> str | None:
 
 
 def _number(name: str, value: Any) -> Any:
+    """Return a metric as its column takes it; None for what is no number or has no room.
+
+    The engine's metrics are such already: this is for those from anywhere else.
+    """
     if isinstance(value, float):
-        return Decimal(repr(value)).quantize(_RATIO) if math.isfinite(value) else None
-    if isinstance(value, Decimal):
-        return value.quantize(_MONEY if name in _MONEY_COLUMNS else _RATIO)
-    return value
+        value = Decimal(repr(value))
+    if not isinstance(value, Decimal):
+        return value
+    unit = _MONEY if name in _MONEY_COLUMNS else _RATIO
+    if not value.is_finite() or value.adjusted() >= _DIGITS:
+        return None
+    rounded = value.quantize(unit)
+    return None if len(rounded.as_tuple().digits) > _DIGITS else rounded
 
 
 def _text(value: str) -> str:

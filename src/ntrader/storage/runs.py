@@ -1,6 +1,8 @@
 """The repository of runs."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from itertools import batched
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +16,16 @@ from ntrader.domain.artifacts import Artifact
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.queries import Count, Cursor, Page, RunFilter, RunOrder
 from ntrader.domain.results import EnhancedBacktestResult, Outcome
-from ntrader.domain.runs import BacktestRun
-from ntrader.errors import AmbiguousReferenceError, NotFoundError
+from ntrader.domain.runs import BacktestRun, RunMode
+from ntrader.domain.summaries import StrategySummary
+from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
 from ntrader.storage import rows
 from ntrader.storage.annotations import annotate_run
+from ntrader.storage.bulk import BATCH, NewRun, copy_runs
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.references import Newest, Prefix, parse_prefix, parse_reference
+from ntrader.storage.summaries import summary_from, summary_statement
 from ntrader.storage.tables import artifacts_table, events_table, metrics_table, runs_table
 
 COUNT_CAP = 1_000
@@ -135,6 +140,11 @@ class RunRepository:
         value = (await self._database.fetch(count_statement(where, cap=cap)))[0][0]
         return Count(min(value, cap), value > cap)
 
+    async def summaries(self, where: RunFilter) -> tuple[StrategySummary, ...]:
+        """Return what the matching runs of each strategy amount to, by the strategy's name."""
+        found = await self._database.fetch(summary_statement(where))
+        return tuple(summary_from(row) for row in found)
+
     async def same_question(self, fingerprint: str, limit: int) -> tuple[BacktestRun, ...]:
         """Return the newest runs that asked the same question, failed ones included."""
         return await self._runs(
@@ -188,6 +198,7 @@ class RunRepository:
         events: Sequence[Event] = (),
         reproduced_from: UUID | None = None,
         annotations: Annotations = NOTHING_SAID,
+        mode: RunMode = RunMode.BACKTEST,
     ) -> bool:
         """Save a run and all that belongs to it in one transaction; return whether it was new.
 
@@ -211,6 +222,7 @@ class RunRepository:
             strategy_id=strategy_id,
             data_source=data_source,
             reproduced_from=original,
+            mode=mode,
         )
 
         async def save(connection: AsyncConnection) -> bool:
@@ -223,15 +235,6 @@ class RunRepository:
             new_id = await connection.scalar(statement)
             if new_id is None:
                 return False
-            if isinstance(outcome, EnhancedBacktestResult):
-                await connection.execute(
-                    insert(metrics_table),
-                    {
-                        "backtest_run_id": new_id,
-                        **{name: values[name] for name in _COPIED},
-                        **rows.metrics_values(outcome.metrics),
-                    },
-                )
             if artifacts:
                 await connection.execute(
                     insert(artifacts_table), [rows.artifact_values(each) for each in artifacts]
@@ -241,9 +244,37 @@ class RunRepository:
                     _INSERT_EVENTS, rows.event_columns(outcome.metadata.run_id, events)
                 )
             await annotate_run(connection, outcome.metadata.run_id, annotations)
+            # Last: its triggers lock a row of the strategy's statistics until the commit.
+            if isinstance(outcome, EnhancedBacktestResult):
+                await connection.execute(
+                    insert(metrics_table),
+                    {
+                        "backtest_run_id": new_id,
+                        **{name: values[name] for name in rows.COPIED},
+                        **rows.metrics_values(outcome.metrics),
+                    },
+                )
             return True
 
         return await self._database.run(save)
+
+    async def add_many(self, runs: Sequence[NewRun]) -> int:
+        """Save many runs by COPY, in transactions of `BATCH` runs; return how many were new.
+
+        Those that are there already stay as they are. Errors as for `add`.
+        """
+        return sum([await self._add_batch(batch) for batch in batched(runs, BATCH)])
+
+    async def _add_batch(self, runs: Sequence[NewRun]) -> int:
+        try:
+            return await self._database.run(lambda connection: copy_runs(connection, runs))
+        except ConflictError:
+            # One was saved meanwhile, or is wrong; `add` tells which.
+            return sum([await self._add_one(run) for run in runs])
+
+    async def _add_one(self, run: NewRun) -> bool:
+        about = {each.name: getattr(run, each.name) for each in fields(run)}
+        return await self.add(about.pop("outcome"), **about)
 
     async def delete(self, run_ids: Iterable[UUID]) -> tuple[Artifact, ...]:
         """Delete runs with all that belongs to them; return the files to remove.
@@ -319,7 +350,6 @@ _INSERT_EVENTS = text(
     bindparam("payloads", type_=ARRAY(JSONB)),
 )
 
-_COPIED = ("strategy_name", "instrument_symbol", "created_at")
 _LIST = "`ntrader history` lists the runs."
 
 

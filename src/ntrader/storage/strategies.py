@@ -1,12 +1,13 @@
 """The repository of strategies."""
 
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ntrader.domain.strategies import StrategyRecord, StrategySpec
+from ntrader.domain.strategies import Parameters, StrategyRecord, StrategySpec
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.tables import strategies_table
@@ -33,6 +34,39 @@ class StrategyRepository:
         """Return the strategy's row, or None."""
         found = await self._database.fetch(_row_of(name, version))
         return rows.strategy_from(found[0]) if found else None
+
+    async def find_by_id(self, strategy_id: UUID) -> StrategyRecord | None:
+        """Return the strategy's row, or None."""
+        found = await self._database.fetch(
+            select(*strategies_table.columns).where(strategies_table.c.id == strategy_id)
+        )
+        return rows.strategy_from(found[0]) if found else None
+
+    async def add_configuration(
+        self,
+        strategy_id: UUID,
+        spec: StrategySpec,
+        *,
+        name: str,
+        version: str,
+        description: str,
+        parameters: Parameters,
+    ) -> StrategyRecord | None:
+        """Save a named configuration of a strategy and return it; the same again is the same.
+
+        Returns None where another strategy has that name and version.
+        """
+        values = {
+            **rows.strategy_values(spec),
+            "id": strategy_id,
+            "name": name,
+            "version": version,
+            "description": description,
+            "params": parameters,
+        }
+        statement = insert(strategies_table).values(values).on_conflict_do_nothing()
+        await self._database.run(lambda connection: connection.execute(statement))
+        return await self.find_by_id(strategy_id)
 
     async def all(self) -> tuple[StrategyRecord, ...]:
         """Return every strategy, by name and age."""

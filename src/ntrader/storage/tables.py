@@ -28,6 +28,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -53,6 +54,23 @@ def _enum(members: type[RunMode] | type[RunStatus] | type[ArtifactKind], name: s
     return Enum(members, name=name, values_callable=lambda enum: [member.value for member in enum])
 
 
+PARAMETERS_PATH = "'{config,strategy,parameters}'"
+"""Where a run's parameters are in its snapshot, as SQL."""
+
+SUMMARIZED_METRICS = ("sharpe_ratio", "total_return")
+"""What a summary tells of each strategy, and what is found at once within one strategy."""
+
+INDEXED_METRICS = (
+    *SUMMARIZED_METRICS,
+    "cagr",
+    "calmar_ratio",
+    "max_drawdown",
+    "profit_factor",
+    "sortino_ratio",
+    "win_rate",
+)
+"""What runs are ranked by: each of these indexes takes about 40 bytes a run."""
+
 SCHEMA = MetaData(naming_convention=NAMING)
 
 INSTANT = DateTime(timezone=True)
@@ -73,6 +91,13 @@ def _uuid_id() -> Column[Any]:
 def _written(name: str) -> Column[Any]:
     """Return the instant at which the database wrote the row."""
     return _required(name, INSTANT, server_default=func.now())
+
+
+def _ranking(metric: str, *, within_strategy: bool = False) -> Index:
+    """Return the index that gives runs by a metric, undefined last, the newer first of equals."""
+    name = f"ix_performance_metrics_{'strategy_' if within_strategy else ''}{metric}"
+    columns = ("strategy_name",) if within_strategy else ()
+    return Index(name, *columns, text(f"{metric} DESC NULLS LAST"), text("backtest_run_id DESC"))
 
 
 datasets_table = Table(
@@ -205,14 +230,25 @@ runs_table = Table(
     Index("ix_backtest_runs_strategy_id", "strategy_id"),
     # Only equality is asked of a fingerprint: a hash index takes a third of a B-tree's room.
     Index("ix_backtest_runs_fingerprint", "fingerprint", postgresql_using="hash"),
+    # Of the snapshot, only the parameters and the path are searched: over all of it the index
+    # would be a fifth of the store.
     Index(
-        "ix_backtest_runs_config_snapshot",
-        "config_snapshot",
+        "ix_backtest_runs_parameters",
+        literal_column(f"(config_snapshot #> {PARAMETERS_PATH})").label("parameters"),
         postgresql_using="gin",
-        postgresql_ops={"config_snapshot": "jsonb_path_ops"},
+        postgresql_ops={"parameters": "jsonb_path_ops"},
     ),
+    Index("ix_backtest_runs_strategy_path", text("(config_snapshot ->> 'strategy_path')")),
+    Index("ix_backtest_runs_strategy_type", "strategy_type"),
+    Index("ix_backtest_runs_timeframe", "timeframe"),
     Index(
         "ix_backtest_runs_failed",
+        text("id DESC"),
+        postgresql_where=text("execution_status = 'failed'"),
+    ),
+    Index(
+        "ix_backtest_runs_strategy_failed",
+        "strategy_name",
         text("id DESC"),
         postgresql_where=text("execution_status = 'failed'"),
     ),
@@ -281,28 +317,10 @@ metrics_table = Table(
         " calmar_ratio, volatility, profit_factor, expectancy, avg_win, total_fees, exposure)",
         name="undefined_is_null",
     ),
-    Index(
-        "ix_performance_metrics_strategy_sharpe_ratio",
-        "strategy_name",
-        text("sharpe_ratio DESC NULLS LAST"),
-        text("backtest_run_id DESC"),
-    ),
-    Index(
-        "ix_performance_metrics_sharpe_ratio",
-        text("sharpe_ratio DESC NULLS LAST"),
-        text("backtest_run_id DESC"),
-    ),
-    Index(
-        "ix_performance_metrics_strategy_total_return",
-        "strategy_name",
-        text("total_return DESC NULLS LAST"),
-        text("backtest_run_id DESC"),
-    ),
-    Index(
-        "ix_performance_metrics_total_return",
-        text("total_return DESC NULLS LAST"),
-        text("backtest_run_id DESC"),
-    ),
+    Index("ix_performance_metrics_created_at", "created_at"),
+    Index("ix_performance_metrics_symbol", "instrument_symbol"),
+    *(_ranking(metric) for metric in INDEXED_METRICS),
+    *(_ranking(metric, within_strategy=True) for metric in SUMMARIZED_METRICS),
 )
 """The numbers of a successful run.
 
@@ -341,11 +359,13 @@ events_table = Table(
     CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload_object"),
     Index("ix_events_run_timestamp", "run_id", "timestamp"),
     Index("ix_events_event_type", "event_type"),
+    # A closed trade is looked up by its run; its numbers, all different, would fill the index.
     Index(
         "ix_events_payload",
         "payload",
         postgresql_using="gin",
         postgresql_ops={"payload": "jsonb_path_ops"},
+        postgresql_where=text("event_type <> 'trade_closed'"),
     ),
 )
 """Something that happened in a run's life; `id` orders them as they were recorded."""
@@ -388,6 +408,22 @@ notes_table = Table(
     CheckConstraint("char_length(note) BETWEEN 1 AND 10000", name="note_length"),
 )
 """What a user has written about a run."""
+
+statistics_table = Table(
+    "run_statistics",
+    SCHEMA,
+    Column("strategy_name", Text, primary_key=True),
+    Column("subject", Text, primary_key=True),
+    Column("bucket", Integer, primary_key=True),
+    _required("runs", BigInteger),
+    _required("total", Numeric),
+    info={"derived": True},
+)
+"""How the metrics of each strategy's runs are distributed.
+
+Triggers keep it true, whoever saves or deletes runs. A `subject` is a metric, whose values are
+counted (`runs`) and added up (`total`) by `bucket`; see `ntrader.storage.summaries`.
+"""
 
 TABLES = frozenset(SCHEMA.tables)
 """The names of our tables: the database may hold those of other applications too."""

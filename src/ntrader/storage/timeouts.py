@@ -19,6 +19,9 @@ OPERATION_SECONDS = 75.0
 IDLE_SECONDS = 60
 """For which a transaction of a program that hangs keeps its locks."""
 
+CLOSE_SECONDS = 2.0
+"""For the server to see a connection end."""
+
 MIGRATION_LOCK_FACTOR = 6
 """Another process that migrates the schema is waited for so many times longer than a lock."""
 

@@ -14,6 +14,7 @@ from ntrader.errors import (
     DatabaseUnavailableError,
     NtraderError,
     SchemaError,
+    UsageError,
 )
 
 SERVER_RUNS = "Check that the server runs and that the database URL is right."
@@ -25,6 +26,8 @@ _UNAVAILABLE = ("08", "25P03", "28", "3D000", "53300", "57P")
 _BUSY = ("40", "55P03", "57014")
 _FOREIGN_SCHEMA = ("42P01", "42703", "42704", "42883")
 _CONFLICT = ("23001", "23503", "23505")
+# A NUL, or half of a surrogate pair, which is how bytes arrive that are no text.
+_NO_TEXT = ("22021", "22P02", "22P05")
 # The same may well succeed a moment later: a server that starts or stops, connections or rows
 # that others use.
 _TRANSIENT = ("08", "25P03", "40", "53300", "57P01", "57P02", "57P03", "57P05")
@@ -89,6 +92,8 @@ def is_transient(state: str | None) -> bool:
 
 def _translated(error: DBAPIError) -> NtraderError:
     cause = error.orig.__cause__ if error.orig is not None else None
+    if cause is not None and isinstance(cause.__cause__, UnicodeEncodeError):
+        return _no_text()
     if isinstance(cause, asyncpg.PostgresError):
         return _explained(cause)
     if error.connection_invalidated or isinstance(cause, asyncpg.InternalClientError):
@@ -109,9 +114,18 @@ def _explained(error: asyncpg.PostgresError) -> NtraderError:
         )
     if state in _FOREIGN_SCHEMA:
         return SchemaError(f"The database's schema is not ours: {message}.", hint=hint)
+    if state in _NO_TEXT:
+        return _no_text()
     if state in _CONFLICT:
         return ConflictError(f"The database refused it: {message}.")
     return DatabaseError(f"The database refused it: {message}.", hint=hint)
+
+
+def _no_text() -> UsageError:
+    return UsageError(
+        "What is asked for is no text that a database can hold.",
+        hint="Text is UTF-8, without NUL.",
+    )
 
 
 def _lost(error: BaseException) -> DatabaseUnavailableError:

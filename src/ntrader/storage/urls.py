@@ -13,6 +13,32 @@ _SCHEME = re.compile(r"postgres(ql)?(\+\w+)?", re.IGNORECASE)
 _SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
 _SECRET = frozenset({"password", "sslpassword"})
 _SHORTEST_SECRET = 4
+# What is shown of the options. Any other may be the rest of a password with an & in it.
+_SHOWN = frozenset(
+    {
+        "application_name",
+        "dbname",
+        "host",
+        "idle_in_transaction_session_timeout",
+        "lock_timeout",
+        "options",
+        "passfile",
+        "port",
+        "search_path",
+        "sslcert",
+        "sslcrl",
+        "sslkey",
+        "sslmode",
+        "sslrootcert",
+        "statement_timeout",
+        "target_session_attrs",
+        "user",
+    }
+)
+_PORT_NUMBER = (
+    r"0*([0-9]{1,4}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])"
+)
+_PORTED = re.compile(rf"(\[[^\]]*\]|[^:\[\]]*)(:({_PORT_NUMBER})?)?")
 _PORT = "5432"
 # Options of other drivers, which asyncpg would pass to the server as settings.
 _FOREIGN = frozenset(
@@ -70,8 +96,12 @@ class DatabaseUrl:
         if parts.fragment:
             raise _invalid("a # in it must be written %23")
         options = _options(query)
-        shown = {key: value for key, value in options.items() if key not in _SECRET}
+        if "@" in parts.path or ("@" in parts.query and "@" not in parts.netloc):
+            raise _invalid("a / or ? of the user or the password must be percent-encoded")
+        shown = {key: value for key, value in options.items() if key in _SHOWN}
         login, at, host = parts.netloc.rpartition("@")
+        if not all(map(_PORTED.fullmatch, host.split(","))):
+            raise _invalid("its port is no number up to 65535")
         user, colon, password = (_quoted(part) for part in login.partition(":"))
         return cls(
             _joined(f"{user}{colon}{password}{at}{host}", parts.path, options),

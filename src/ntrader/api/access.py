@@ -1,0 +1,93 @@
+"""Who may do what. Every route names the scope that it needs, by `authorise`.
+
+Without keys the service listens on the loopback interface alone, and whoever can reach that may do
+everything. A web page in a user's browser can reach it too: requests that say that they come from
+another site, or that name this service by a foreign name (DNS rebinding), are refused.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Annotated, Any, Protocol
+from urllib.parse import urlsplit
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from ntrader.api.problems import ProblemError
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class AccessScope(StrEnum):
+    """What a request may do: look, change runs and data, or look after the service."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who asks. `name` keeps apart what belongs to different ones, such as idempotency keys."""
+
+    name: str
+    scopes: frozenset[AccessScope]
+
+
+class Gate(Protocol):
+    """Decides who asks; `app.state.gate` is the one of the service."""
+
+    async def principal(self, connection: HTTPConnection) -> Principal:
+        """Return who asks.
+
+        Raises:
+            ProblemError: nobody who may ask anything (401 or 403).
+        """
+
+
+class LoopbackGate:
+    """The gate of a service without keys."""
+
+    async def principal(self, connection: HTTPConnection) -> Principal:
+        """Return the one user of this machine."""
+        host = urlsplit(f"//{connection.headers.get('host', '')}").hostname
+        if host not in LOOPBACK:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                "Without keys the service answers to loopback addresses only.",
+                code="foreign_host",
+            )
+        origin = connection.headers.get("origin")
+        if origin is not None and urlsplit(origin).hostname not in LOOPBACK:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                "Without keys the service takes no requests from web pages of other sites.",
+                code="foreign_origin",
+            )
+        return Principal("local", frozenset(AccessScope))
+
+
+def authorise(scope: AccessScope) -> Any:
+    """Return the dependency of a route that needs `scope`; its value is the principal."""
+
+    async def check(connection: HTTPConnection) -> Principal:
+        gate: Gate = connection.app.state.gate
+        principal = await gate.principal(connection)
+        if scope not in principal.scopes:
+            raise ProblemError(
+                HTTPStatus.FORBIDDEN,
+                f"This needs the scope {scope.value}.",
+                code="scope_missing",
+            )
+        return principal
+
+    check.scope = scope  # type: ignore[attr-defined]
+    return Depends(check)
+
+
+type Reader = Annotated[Principal, authorise(AccessScope.READ)]
+type Writer = Annotated[Principal, authorise(AccessScope.WRITE)]
+type Admin = Annotated[Principal, authorise(AccessScope.ADMIN)]

@@ -1,0 +1,208 @@
+"""Errors as problem documents (RFC 9457): one shape for every refusal, whoever refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from ntrader import logs
+from ntrader.errors import (
+    ConflictError,
+    DamagedError,
+    DatabaseUnavailableError,
+    JournalError,
+    NotFoundError,
+    NtraderError,
+    SchemaError,
+    UsageError,
+)
+from ntrader.services.refusals import RefusedFieldsError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+MEDIA_TYPE = "application/problem+json"
+
+_STATUS: tuple[tuple[type[NtraderError], HTTPStatus], ...] = (
+    (UsageError, HTTPStatus.UNPROCESSABLE_ENTITY),
+    (NotFoundError, HTTPStatus.NOT_FOUND),
+    (ConflictError, HTTPStatus.CONFLICT),
+    (DamagedError, HTTPStatus.INTERNAL_SERVER_ERROR),
+    (DatabaseUnavailableError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (SchemaError, HTTPStatus.SERVICE_UNAVAILABLE),
+    (JournalError, HTTPStatus.SERVICE_UNAVAILABLE),
+)
+_RETRY_SECONDS = "1"
+
+
+class FieldProblem(BaseModel):
+    """One thing that is wrong with a request.
+
+    `pointer` is a JSON pointer into the body (`#/initial_capital`), `parameter` the name of a
+    parameter of the path, the query or the header.
+    """
+
+    detail: str
+    pointer: str | None = None
+    parameter: str | None = None
+
+
+class Problem(BaseModel):
+    """Why a request was refused (RFC 9457)."""
+
+    type: str = Field(examples=["urn:ntrader:problem:not_found"])
+    title: str = Field(examples=["Not Found"])
+    status: int = Field(examples=[404])
+    detail: str = Field(examples=["There is no run 8a1f…"])
+    instance: str | None = Field(default=None, examples=["/api/v1/runs/8a1f…"])
+    hint: str | None = None
+    errors: list[FieldProblem] = []
+
+
+class ProblemError(Exception):
+    """A refusal that only the service knows."""
+
+    def __init__(
+        self,
+        status: HTTPStatus,
+        detail: str,
+        *,
+        code: str | None = None,
+        hint: str | None = None,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.code = code
+        self.hint = hint
+        self.errors = errors
+        self.headers = headers
+
+    def response(self, instance: str) -> JSONResponse:
+        """Return the answer."""
+        kind = f"urn:ntrader:problem:{self.code}" if self.code else "about:blank"
+        document: dict[str, Any] = {
+            "type": kind,
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "detail": self.detail,
+            "instance": instance,
+            "hint": self.hint,
+            "errors": list(self.errors),
+        }
+        return JSONResponse(
+            document,
+            status_code=self.status,
+            media_type=MEDIA_TYPE,
+            headers=None if self.headers is None else dict(self.headers),
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application does."""
+        await self.response(scope["path"])(scope, receive, send)
+
+
+def problem_of(error: NtraderError) -> ProblemError:
+    """Return the refusal that an error of ours stands for."""
+    status = next(
+        (status for kind, status in _STATUS if isinstance(error, kind)),
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
+    unavailable = status is HTTPStatus.SERVICE_UNAVAILABLE
+    errors: list[Mapping[str, str]] = []
+    if isinstance(error, RefusedFieldsError):
+        errors = [{"pointer": f"#/{name}", "detail": text} for name, text in error.fields]
+    return ProblemError(
+        status,
+        error.message,
+        code=error.code,
+        hint=error.hint,
+        errors=errors,
+        headers={"Retry-After": _RETRY_SECONDS} if unavailable else None,
+    )
+
+
+def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return what a route declares of its refusals, for OpenAPI."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in statuses
+    }
+
+
+def install(app: FastAPI) -> None:
+    """Have every error of `app` answered with a problem document."""
+
+    async def refused(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, ProblemError)
+        return error.response(request.url.path)
+
+    async def ours(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, NtraderError)
+        problem = problem_of(error)
+        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logs.logger().warning("request_failed", path=request.url.path, reason=error.message)
+        return problem.response(request.url.path)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        return _invalid(error).response(request.url.path)
+
+    async def plain(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        status = HTTPStatus(error.status_code)
+        detail = (
+            error.detail if error.detail != status.phrase else _PLAIN.get(status, status.phrase)
+        )
+        return ProblemError(status, detail, headers=error.headers).response(request.url.path)
+
+    async def bug(request: Request, error: Exception) -> JSONResponse:
+        logs.logger().error("bug", path=request.url.path, exc_info=error)
+        return ProblemError(
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Something went wrong in the service; its log says what.",
+        ).response(request.url.path)
+
+    app.add_exception_handler(ProblemError, refused)
+    app.add_exception_handler(NtraderError, ours)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Exception, bug)
+
+
+_PLAIN = {
+    HTTPStatus.NOT_FOUND: "There is nothing at this address.",
+    HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take that method.",
+}
+
+
+def _invalid(error: RequestValidationError) -> ProblemError:
+    errors = [_field(each["loc"], each["type"], each["msg"]) for each in error.errors()]
+    named = [each.get("pointer") or each.get("parameter") or "" for each in errors]
+    return ProblemError(
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        f"The request is not valid: {', '.join(filter(None, named)) or errors[0]['detail']}.",
+        code="invalid_request",
+        errors=errors,
+    )
+
+
+def _field(location: Sequence[int | str], kind: str, message: str) -> dict[str, str]:
+    where, *path = location
+    if kind == "json_invalid":
+        return {"pointer": "#", "detail": "This is not JSON."}
+    detail = message.removeprefix("Value error, ")
+    if where == "body":
+        escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in path)
+        return {"pointer": "#" + "".join(f"/{part}" for part in escaped), "detail": detail}
+    return {"parameter": str(path[0]) if path else str(where), "detail": detail}

@@ -1,0 +1,67 @@
+"""Unfinished work on files and rows: what a process begins and does not end, the next one settles.
+
+Files and rows cannot change in one step. While they do, the journal says which, so that a process
+that ends in between leaves nothing half done for longer than until the next command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
+
+from ntrader.domain.pending import dataset_from_json, dataset_to_json
+from ntrader.errors import DamagedError, JournalError, NotFoundError
+
+if TYPE_CHECKING:
+    from ntrader.domain.datasets import Dataset
+    from ntrader.services.workspace import Workspace
+    from ntrader.storage.store import Store
+
+UNFINISHED = "unfinished"
+"""The member of a journal entry's document that marks it as one of these."""
+
+
+@contextmanager
+def unfinished(
+    workspace: Workspace, *, runs: Iterable[UUID] = (), dataset: Dataset | None = None
+) -> Iterator[None]:
+    """Have the block's work settled by the next command if it does not come to its end.
+
+    `runs` are those whose files and rows come or go: files that have no row then are removed. The
+    bars of `dataset` are stored already: it gets its row.
+
+    Raises:
+        JournalError: it cannot be written down; the block is not entered.
+    """
+    work = {
+        "runs": [str(run_id) for run_id in runs],
+        "dataset": None if dataset is None else dataset_to_json(dataset),
+    }
+    document = {"database": workspace.place, UNFINISHED: work}
+    with workspace.journal.begin(uuid4(), document) as entry:
+        yield
+        with suppress(JournalError):
+            entry.remove()
+
+
+async def settle(workspace: Workspace, store: Store, document: Mapping[str, Any]) -> None:
+    """Settle what a process left behind; doing it again changes nothing.
+
+    Raises:
+        DamagedError: another version of ntrader wrote it.
+    """
+    try:
+        work = document[UNFINISHED]
+        runs = [UUID(run_id) for run_id in work["runs"]]
+        dataset = None if work["dataset"] is None else dataset_from_json(work["dataset"])
+    except (LookupError, TypeError, ValueError) as error:
+        raise DamagedError(f"Another version of ntrader wrote it ({error}).") from error
+    for run_id in runs:
+        if await store.runs.find(run_id) is None:
+            workspace.artifacts.discard(run_id)
+    if dataset is not None:
+        with suppress(NotFoundError):
+            workspace.catalog.path(dataset.content_hash)
+            await store.datasets.add(dataset)

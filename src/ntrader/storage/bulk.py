@@ -1,0 +1,162 @@
+"""Many runs at once, by PostgreSQL's COPY: for imports and sweeps.
+
+COPY takes rows as they are, so what is there already is left out before. Between the two somebody
+may save one of the runs; then the database refuses all of them, and nothing is saved.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, bindparam, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.types import Uuid
+
+from ntrader.domain.annotations import NOTHING_SAID, Annotations
+from ntrader.domain.artifacts import Artifact
+from ntrader.domain.events import Event
+from ntrader.domain.results import EnhancedBacktestResult, Outcome
+from ntrader.storage import rows
+from ntrader.storage.tables import (
+    artifacts_table,
+    events_table,
+    metrics_table,
+    notes_table,
+    runs_table,
+    tags_table,
+)
+
+BATCH = 500
+"""How many runs are worth one transaction: more are not faster, and take more memory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewRun:
+    """A run that is to be saved, with all that belongs to it."""
+
+    outcome: Outcome
+    dataset_id: UUID
+    strategy_id: UUID
+    data_source: str
+    artifacts: Sequence[Artifact] = ()
+    events: Sequence[Event] = ()
+    reproduced_from: UUID | None = None
+    annotations: Annotations = NOTHING_SAID
+
+    @property
+    def run_id(self) -> UUID:
+        """The run's id."""
+        return self.outcome.metadata.run_id
+
+
+async def copy_runs(connection: AsyncConnection, runs: Iterable[NewRun]) -> int:
+    """Save the runs that are not there yet, within a transaction; return how many were new.
+
+    An original that is neither there nor among them is forgotten.
+    """
+    wanted = {run.run_id: run for run in runs}
+    originals = {run.reproduced_from for run in wanted.values() if run.reproduced_from}
+    there = await _saved(connection, {*wanted, *originals})
+    new = [run for run_id, run in wanted.items() if run_id not in there]
+    if not new:
+        return 0
+    known = there | wanted.keys()
+    values = [_run_values(run, known) for run in new]
+    await _copy(connection, runs_table, values)
+    ids = await _saved(connection, {run.run_id for run in new})
+    await _copy(
+        connection,
+        artifacts_table,
+        [rows.artifact_values(artifact) for run in new for artifact in run.artifacts],
+    )
+    await _copy(connection, events_table, [row for run in new for row in _event_rows(run)])
+    await _annotate(connection, new)
+    # Last: the triggers on it lock the statistics of these strategies until the commit.
+    await _copy(
+        connection,
+        metrics_table,
+        [
+            {
+                "backtest_run_id": ids[run.run_id],
+                **{name: value[name] for name in rows.COPIED},
+                **rows.metrics_values(run.outcome.metrics),
+            }
+            for run, value in zip(new, values, strict=True)
+            if isinstance(run.outcome, EnhancedBacktestResult)
+        ],
+    )
+    return len(new)
+
+
+async def _saved(connection: AsyncConnection, run_ids: Collection[UUID]) -> dict[UUID, int]:
+    found = await connection.execute(_IDS, {"run_ids": list(run_ids)})
+    return {row.run_id: row.id for row in found}
+
+
+_IDS = select(runs_table.c.run_id, runs_table.c.id).where(
+    runs_table.c.run_id == func.any(bindparam("run_ids", type_=ARRAY(Uuid)))
+)
+
+
+def _run_values(run: NewRun, known: Collection[UUID]) -> dict[str, Any]:
+    return rows.run_values(
+        run.outcome,
+        dataset_id=run.dataset_id,
+        strategy_id=run.strategy_id,
+        data_source=run.data_source,
+        reproduced_from=run.reproduced_from if run.reproduced_from in known else None,
+    )
+
+
+def _event_rows(run: NewRun) -> Iterable[dict[str, Any]]:
+    columns = rows.event_columns(run.run_id, run.events)
+    for event_type, timestamp, payload in zip(
+        columns["event_types"], columns["timestamps"], columns["payloads"], strict=True
+    ):
+        yield {
+            "run_id": run.run_id,
+            "event_type": event_type,
+            "timestamp": timestamp,
+            "payload": payload,
+        }
+
+
+async def _annotate(connection: AsyncConnection, runs: Iterable[NewRun]) -> None:
+    said = [(run.run_id, run.annotations) for run in runs if run.annotations]
+    tags = [{"run_id": run_id, "tag": tag} for run_id, each in said for tag in each.tags]
+    notes = [{"run_id": run_id, "note": each.note} for run_id, each in said if each.note]
+    await _copy(connection, tags_table, tags)
+    await _copy(connection, notes_table, notes)
+
+
+async def _copy(
+    connection: AsyncConnection, table: Table, values: Sequence[Mapping[str, Any]]
+) -> None:
+    if not values:
+        return
+    columns = list(values[0])
+    encoders = [_encoder(table, name) for name in columns]
+    raw = await connection.get_raw_connection()
+    await raw.driver_connection.copy_records_to_table(  # type: ignore[union-attr]
+        table.name,
+        columns=columns,
+        records=[
+            [encode(row[name]) for encode, name in zip(encoders, columns, strict=True)]
+            for row in values
+        ],
+    )
+
+
+def _encoder(table: Table, name: str) -> Callable[[Any], Any]:
+    return _json_text if isinstance(table.c[name].type, JSONB) else _as_it_is
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+
+
+def _as_it_is(value: Any) -> Any:
+    return value

@@ -1,0 +1,268 @@
+"""The repository of submissions, and of what is told when one changes."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    Select,
+    Text,
+    Update,
+    Uuid,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from ntrader.domain.submissions import (
+    FINAL,
+    NewSubmission,
+    RunProgress,
+    Submission,
+    SubmissionStatus,
+)
+from ntrader.errors import NotFoundError
+from ntrader.storage.database import Database
+from ntrader.storage.jobs_queue import JobQueue
+from ntrader.storage.jobs_tables import submissions_table as submissions
+
+CHANNEL = "ntrader_submissions"
+"""Where the database tells that a submission has changed; the message is the run's id."""
+
+_RESERVED = {"job_id"}
+_COLUMNS = [each for each in submissions.columns if each.name not in _RESERVED]
+_CANCELLABLE = (SubmissionStatus.QUEUED, SubmissionStatus.RUNNING, SubmissionStatus.CANCELLING)
+_BEGINNABLE = (SubmissionStatus.QUEUED, SubmissionStatus.RUNNING)
+
+# Several times a second for each run: one statement does it all.
+_PROGRESS = text(
+    "WITH told AS (UPDATE submissions SET progress = :progress, version = version + 1"
+    " WHERE run_id = :run_id AND status = 'running' RETURNING run_id)"
+    f" SELECT pg_notify('{CHANNEL}', run_id::text) FROM told"
+).bindparams(bindparam("run_id", type_=Uuid), bindparam("progress", type_=JSONB))
+
+
+class SubmissionRepository:
+    """Runs that the service has accepted.
+
+    Whoever listens on `CHANNEL` hears of every change when it is committed. Every method raises
+    `DatabaseUnavailableError` where the database cannot be reached.
+    """
+
+    def __init__(self, database: Database, queue: JobQueue) -> None:
+        self.database = database
+        self.queue = queue
+
+    async def add(self, new: NewSubmission) -> Submission:
+        """Accept a run and put it into the queue; one that is accepted already stays as it is."""
+
+        async def accept(connection: AsyncConnection) -> Submission:
+            values = {
+                "run_id": new.run_id,
+                "kind": new.kind,
+                "request": new.request,
+                "strategy_id": new.strategy_id,
+                "dataset_id": new.dataset_id,
+                "original_run_id": new.original,
+                "request_id": new.request_id,
+            }
+            statement = insert(submissions).values(values).on_conflict_do_nothing()
+            if (await connection.execute(statement)).rowcount:
+                job_id = await self.queue.put_run(connection, new.run_id)
+                await connection.execute(
+                    update(submissions).where(_is(new.run_id)).values(job_id=job_id)
+                )
+                await _tell(connection, new.run_id)
+            return _submission((await connection.execute(_select().where(_is(new.run_id)))).one())
+
+        return await self.database.run(accept)
+
+    async def find(self, run_id: UUID) -> Submission | None:
+        """Return the submission, or None."""
+        found = await self.database.fetch(_select().where(_is(run_id)))
+        return _submission(found[0]) if found else None
+
+    async def get(self, run_id: UUID) -> Submission:
+        """Return the submission.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        found = await self.find(run_id)
+        if found is None:
+            raise NotFoundError(f"There is no run {run_id}.")
+        return found
+
+    async def page(
+        self,
+        statuses: Sequence[SubmissionStatus],
+        *,
+        limit: int,
+        after: tuple[datetime, UUID] | None = None,
+    ) -> tuple[Submission, ...]:
+        """Return submissions with one of these statuses (all if there is none), newest first.
+
+        `after` is the instant and the run of the last submission of the page before.
+        """
+        key = (submissions.c.submitted_at, submissions.c.run_id)
+        statement = _select().order_by(*(each.desc() for each in key)).limit(limit)
+        if statuses:
+            statement = statement.where(submissions.c.status.in_(statuses))
+        if after is not None:
+            statement = statement.where(tuple_(*key) < tuple_(*after))
+        return tuple(_submission(row) for row in await self.database.fetch(statement))
+
+    async def begin(self, run_id: UUID, worker: str) -> Submission | None:
+        """Note that a worker begins the run; None where it has ended or is to be cancelled."""
+        return await self._change(
+            _set(
+                run_id,
+                status=SubmissionStatus.RUNNING,
+                attempts=submissions.c.attempts + 1,
+                worker=worker,
+                started_at=func.now(),
+                progress=None,
+            ).where(submissions.c.status.in_(_BEGINNABLE))
+        )
+
+    async def give_back(self, run_id: UUID) -> None:
+        """Note that a worker stops the run to have it begun again; the attempt does not count."""
+        await self._change(
+            _set(
+                run_id,
+                status=SubmissionStatus.QUEUED,
+                attempts=func.greatest(submissions.c.attempts - 1, 0),
+                worker=None,
+                started_at=None,
+                progress=None,
+            ).where(submissions.c.status == SubmissionStatus.RUNNING)
+        )
+
+    async def tell_progress(self, run_id: UUID, progress: RunProgress) -> None:
+        """Note how far the run has come."""
+
+        async def note(connection: AsyncConnection) -> None:
+            await connection.execute(_PROGRESS, {"run_id": run_id, "progress": progress.to_dict()})
+
+        await self.database.run(note)
+
+    async def end(
+        self, run_id: UUID, status: SubmissionStatus, *, error: str | None = None
+    ) -> Submission | None:
+        """Note how the run has ended; None where it had ended before, or is unknown.
+
+        Whatever must happen once when a run ends belongs into this transaction.
+        """
+        return await self._change(
+            _set(run_id, status=status, error=error, finished_at=func.now()).where(
+                submissions.c.status.not_in(FINAL)
+            )
+        )
+
+    async def cancel(self, run_id: UUID) -> Submission | None:
+        """Cancel the run: at once where it waits, else its worker is asked to stop it.
+
+        Returns None where it has ended before, or is unknown.
+        """
+
+        async def work(connection: AsyncConnection) -> Submission | None:
+            waits = submissions.c.status == SubmissionStatus.QUEUED
+            cancelled, cancelling = SubmissionStatus.CANCELLED, SubmissionStatus.CANCELLING
+            status = submissions.c.status.type
+            statement = (
+                _set(
+                    run_id,
+                    status=case(
+                        (waits, bindparam("now", cancelled, type_=status)),
+                        else_=bindparam("soon", cancelling, type_=status),
+                    ),
+                    finished_at=case((waits, func.now())),
+                )
+                .where(submissions.c.status.in_(_CANCELLABLE))
+                .returning(*_COLUMNS, submissions.c.job_id)
+            )
+            row = (await connection.execute(statement)).one_or_none()
+            if row is None:
+                return None
+            if row.job_id is not None:
+                await self.queue.cancel(connection, row.job_id)
+            await _tell(connection, run_id)
+            return _submission(row)
+
+        return await self.database.run(work)
+
+    async def delete(self, run_id: UUID) -> bool:
+        """Forget a submission that has ended; return whether there was one."""
+
+        async def work(connection: AsyncConnection) -> bool:
+            statement = delete(submissions).where(_is(run_id), submissions.c.status.in_(FINAL))
+            deleted = (await connection.execute(statement)).rowcount > 0
+            if deleted:
+                await _tell(connection, run_id)
+            return deleted
+
+        return await self.database.run(work)
+
+    async def _change(self, statement: Update) -> Submission | None:
+        async def work(connection: AsyncConnection) -> Submission | None:
+            row = (await connection.execute(statement.returning(*_COLUMNS))).one_or_none()
+            if row is None:
+                return None
+            await _tell(connection, row.run_id)
+            return _submission(row)
+
+        return await self.database.run(work)
+
+
+def _set(run_id: UUID, **values: Any) -> Update:
+    return (
+        update(submissions)
+        .where(and_(_is(run_id)))
+        .values({**values, "version": submissions.c.version + 1})
+    )
+
+
+def _is(run_id: UUID) -> ColumnElement[bool]:
+    return submissions.c.run_id == run_id
+
+
+def _select() -> Select[Any]:
+    return select(*_COLUMNS)
+
+
+async def _tell(connection: AsyncConnection, run_id: UUID) -> None:
+    await connection.execute(
+        select(func.pg_notify(CHANNEL, bindparam("run", str(run_id), type_=Text)))
+    )
+
+
+def _submission(row: Row[Any]) -> Submission:
+    return Submission(
+        run_id=row.run_id,
+        kind=row.kind,
+        status=row.status,
+        request=row.request,
+        strategy_id=row.strategy_id,
+        dataset_id=row.dataset_id,
+        original=row.original_run_id,
+        request_id=row.request_id,
+        attempts=row.attempts,
+        progress=None if row.progress is None else RunProgress.from_dict(row.progress),
+        error=row.error,
+        worker=row.worker,
+        submitted_at=row.submitted_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        version=row.version,
+    )
