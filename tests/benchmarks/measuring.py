@@ -1,14 +1,24 @@
 """Measuring in one process: the ways of doing one thing take turns, so that noise hits all alike."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from statistics import median
+from typing import Any
 
-from .questions import Ask
+type Ask = Callable[[], Awaitable[Any]]
 
 
-async def in_turn(ways: Mapping[str, Ask], *, rounds: int) -> dict[str, float]:
-    """Return the median seconds of each way over `rounds`, after one that is not counted."""
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds: of the middle round, and of the one that other work disturbed least."""
+
+    median: float
+    best: float
+
+
+async def alternate(ways: Mapping[str, Ask], rounds: int) -> dict[str, Times]:
+    """Return what each way takes over `rounds`, after one that is not counted."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for round_ in range(rounds + 1):
         for name, ask in ways.items():
@@ -16,4 +26,4 @@ async def in_turn(ways: Mapping[str, Ask], *, rounds: int) -> dict[str, float]:
             await ask()
             if round_:
                 taken[name].append(time.perf_counter() - started)
-    return {name: median(values) for name, values in taken.items()}
+    return {name: Times(median(values), min(values)) for name, values in taken.items()}

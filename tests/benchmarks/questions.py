@@ -1,6 +1,6 @@
 """What a store is asked: each question to the product, and to plain asyncpg by hand."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,11 +16,10 @@ from ntrader.services.workspace import Workspace
 from ntrader.storage.store import Store
 
 from .filling import FIRST, LAST
+from .measuring import Ask
 
 LIMIT = 20
 DEEP = 400
-
-type Ask = Callable[[], Awaitable[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +188,7 @@ def questions(
             "count of a strategy, capped",
             by_hand(
                 "SELECT count(*) FROM"
-                " (SELECT 1 FROM backtest_runs WHERE strategy_name = $1 LIMIT 1001) AS some",
+                " (SELECT 1 FROM backtest_runs WHERE strategy_name = $1 LIMIT 1001) AS few",
                 "sma",
             ),
             lambda: store.runs.count(RunFilter(strategy="sma")),

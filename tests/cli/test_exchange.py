@@ -157,7 +157,7 @@ def test_a_run_is_the_same_elsewhere_and_reproduces_there(
 
     assert (exported.exit_code, imported.exit_code) == (0, 0), imported.stderr
     assert exported.stdout.startswith(f"Exported 1 run with data to {bundle} (")
-    assert "1 run imported, 1 dataset's data stored" in imported.stdout
+    assert "1 run imported, 1 dataset stored with its data" in imported.stdout
     shown = elsewhere("show", "@", "--json")
     assert without_mark(shown) == original
     assert original["tags"] == ["a", "b"]

@@ -15,6 +15,7 @@ ENGINE = {"nautilus_trader", "pandas"}
 ARRAYS = {"numpy", "pyarrow"}
 DATABASE = {"sqlalchemy", "asyncpg"}
 VALIDATION = {"pydantic"}
+SERVER = {"fastapi", "uvicorn", "procrastinate", "psycopg"}
 SELDOM = {"alembic", "structlog", "yaml"}
 
 OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
@@ -41,6 +42,8 @@ WITHOUT_STORE = {
     "data import --help": NOTHING_HEAVY,
     "strategies --help": NOTHING_HEAVY,
     "db --help": NOTHING_HEAVY,
+    "serve --help": NOTHING_HEAVY | SERVER,
+    "worker --help": NOTHING_HEAVY | SERVER,
     "strategies": ENGINE | ARRAYS | DATABASE,
 }
 ON_A_STORE = {

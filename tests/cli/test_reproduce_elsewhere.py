@@ -75,7 +75,7 @@ def do(python: Path, home: Path, *commands: Sequence[str], url: str | None = Non
         check=False,
         timeout=600,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stderr[-2000:]
     results = [json.loads(line) for line in done.stdout.splitlines()]
     assert [result["exit_code"] for result in results] == [0] * len(commands), done.stdout
     return [result["document"] for result in results]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.commands import Command
-from support.complaints import SECRET, complaint_of, nothing_waits
+from support.complaints import SECRET, complaint_of, waiting
 from support.database import Background, TestServer, execute
 from support.proxy import Link, Proxy
 from support.tcp_server import TcpServer, start_tcp_server
@@ -59,7 +59,7 @@ def test_a_port_that_refuses(ntrader_on: Command, home: Path, command: tuple[str
 
     assert "refused" in said
     assert "quant@127.0.0.1" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_refusal_is_an_object_for_a_program(ntrader_on: Command) -> None:
@@ -75,7 +75,7 @@ def test_a_host_name_that_does_not_resolve(ntrader_on: Command, home: Path) -> N
     said = complaint_of(ntrader_on(f"{LOGIN}nowhere.invalid/runs", "run", "--strategy", "sma"), 4)
 
     assert "nowhere.invalid" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_host_that_accepts_and_never_answers(ntrader_on: Command, home: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_host_that_accepts_and_never_answers(ntrader_on: Command, home: Path) 
         said = complaint_of(ntrader_on(url, "run", "--strategy", "sma"), 4)
 
     assert "no answer within 0.3 s" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_server_of_another_kind(ntrader_on: Command, home: Path) -> None:
@@ -102,7 +102,7 @@ def test_a_server_of_another_kind(ntrader_on: Command, home: Path) -> None:
 
     # It never was what it should be: nothing is to be gained by asking it again.
     assert len(answered) == 1
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_wrong_password(ntrader_on: Command, home: Path, tcp_server: TcpServer) -> None:
@@ -113,7 +113,7 @@ def test_a_wrong_password(ntrader_on: Command, home: Path, tcp_server: TcpServer
 
     assert "password authentication failed" in said
     assert "Check the user and the password" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_role_that_is_missing(ntrader_on: Command, home: Path, postgres: TestServer) -> None:
@@ -124,7 +124,7 @@ def test_a_role_that_is_missing(ntrader_on: Command, home: Path, postgres: TestS
 
     assert '"quant"' in said
     assert "Check the user and the password" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_database_that_is_missing(ntrader_on: Command, home: Path, postgres: TestServer) -> None:
@@ -134,7 +134,7 @@ def test_a_database_that_is_missing(ntrader_on: Command, home: Path, postgres: T
 
     assert '"not_made_yet" does not exist' in said
     assert "createdb" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_postgresql_that_is_too_old(ntrader_on: Command, home: Path, proxy: Proxy) -> None:
@@ -145,7 +145,7 @@ def test_a_postgresql_that_is_too_old(ntrader_on: Command, home: Path, proxy: Pr
 
     assert "is PostgreSQL 15" in said
     assert "16 or later" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 @pytest.fixture
@@ -180,7 +180,7 @@ def test_no_connection_is_free(ntrader_on: Command, home: Path, one_connection: 
 
     assert "too many connections" in said
     assert "max_connections" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from ntrader.storage.embedded import EmbeddedServer
 from support.commands import Command, Result
-from support.complaints import complaint_of, nothing_waits
+from support.complaints import complaint_of, waiting
 from support.proxy import Link, Proxy
 from support.saving import SaveRun
 from support.tcp_server import TcpServer, start_tcp_server
@@ -45,7 +45,7 @@ def test_a_connection_that_breaks_within_a_save(
 
     assert (ended.exit_code, ended.json["saved"]) == (0, True)
     assert saved_runs(ntrader) == [ended.json["run_id"]]
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_save_whose_confirmation_is_lost_is_saved_once(
@@ -57,7 +57,7 @@ def test_a_save_whose_confirmation_is_lost_is_saved_once(
 
     assert (ended.exit_code, ended.json["saved"]) == (0, True)
     assert saved_runs(ntrader) == [ended.json["run_id"]]
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_deletion_whose_confirmation_is_lost_is_complete(
@@ -156,7 +156,7 @@ def test_a_server_that_is_down_when_the_run_ends(
     server.start()
     assert saved_runs(ntrader_on, url) == [ended.json["run_id"]]
     assert saved_runs(ntrader_on, url) == [ended.json["run_id"]]
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 @pytest.mark.parametrize("how", ["halt", "kill"])
@@ -172,7 +172,7 @@ def test_a_server_that_comes_back_when_the_run_ends(
 
     assert (ended.exit_code, ended.json["saved"]) == (0, True), ended
     assert saved_runs(ntrader_on, url) == [ended.json["run_id"]]
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_the_embedded_server_is_killed_while_a_run_runs(
@@ -187,4 +187,4 @@ def test_the_embedded_server_is_killed_while_a_run_runs(
     assert (ended.exit_code, ended.json["saved"]) == (0, True), ended
     assert saved_runs(ntrader_process) == [ended.json["run_id"]]
     assert not EmbeddedServer(home).status().running
-    assert nothing_waits(home)
+    assert waiting(home) == []

@@ -17,7 +17,7 @@ import pytest
 from ntrader.storage.embedded.accounts import unprivileged_account
 from ntrader.storage.migrations import HEAD, VERSION_TABLE
 from support.commands import Command
-from support.complaints import complaint_of, nothing_waits
+from support.complaints import complaint_of, waiting
 from support.database import Background, TestServer, execute
 
 RUN = ("run", "--strategy", "sma")
@@ -54,7 +54,7 @@ def test_a_table_that_somebody_locks(
 
     assert "lock timeout" in said
     assert "Somebody else holds a lock" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_table_that_is_locked_when_the_run_ends(
@@ -79,7 +79,7 @@ def test_somebody_else_migrates_for_too_long(
         said = complaint_of(ntrader_on(f"{empty_database_url}&lock_timeout=50ms", *RUN), 4)
 
     assert "a migration" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
     assert ntrader_on(empty_database_url, "history").exit_code == 0
 
 
@@ -92,7 +92,7 @@ def test_a_statement_that_takes_too_long(
 
     assert "statement timeout" in said
     assert "statement_timeout" in said.partition("\n")[2]
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 async def signal_whoever_waits(url: str, function: str) -> None:
@@ -151,7 +151,7 @@ def test_a_read_only_database(ntrader_on: Command, home: Path, read_only: str) -
 
     assert "read-only" in said
     assert "primary" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_read_only_database_can_be_read(ntrader_on: Command, read_only: str) -> None:
@@ -168,7 +168,7 @@ def test_a_read_only_database_without_our_tables(
     said = complaint_of(ntrader_on(empty_database_url, *RUN), 1)
 
     assert "read-only" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_user_without_rights(
@@ -190,7 +190,7 @@ def test_a_user_without_rights(
         said = complaint_of(each, 1)
         assert "permission denied" in said
         assert "more rights" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_schema_that_is_newer_than_the_program(
@@ -204,7 +204,7 @@ def test_a_schema_that_is_newer_than_the_program(
         assert "does not know" in said
         assert "upgrade this one" in said
     assert ntrader_on(database_url, "db", "status", "--json").json["schema"] == "9999"
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_schema_whose_version_says_older(
@@ -218,7 +218,7 @@ def test_a_schema_whose_version_says_older(
     assert "not that of version 0001" in said
     assert "by half" in said
     assert ntrader_on(database_url, "db", "status", "--json").json["schema"] == "0001"
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_schema_that_lacks_a_table(
@@ -230,7 +230,7 @@ def test_a_schema_that_lacks_a_table(
 
     assert '"backtest_runs" does not exist' in said
     assert "restore a backup" in said
-    assert nothing_waits(home)
+    assert waiting(home) == []
 
 
 def test_a_migration_that_was_interrupted_left_nothing_and_is_done_again(

@@ -19,6 +19,10 @@ def complaint_of(result: Result, exit_code: int) -> str:
     return result.stderr
 
 
-def nothing_waits(home: Path) -> bool:
-    """Return whether no run was begun: the journal is empty."""
-    return not list((home / "journal").glob("*"))
+def waiting(home: Path) -> list[str]:
+    """Return the runs in the journal: those that were begun and are not saved.
+
+    Work on files that the next command settles is there as well, and is no run.
+    """
+    entries = (home / "journal").glob("*")
+    return [path.name for path in entries if b'"unfinished":' not in path.read_bytes()]

@@ -12,6 +12,7 @@ from pathlib import Path
 from ntrader.storage.embedded.binaries import Programs, programs_for
 from ntrader.storage.embedded.cluster import DATABASE, USER, Cluster
 from ntrader.storage.embedded.layout import Layout, locate
+from ntrader.storage.embedded.waiting import wait_until
 from support.homes import reachable_base
 
 _ACCESS = "local all all trust\nhost all all 127.0.0.1/32 scram-sha-256\n"
@@ -36,9 +37,12 @@ class TcpServer:
 
     def kill(self) -> None:
         """Kill the server; its files stay as they are."""
-        pid = Cluster(self.layout).ready_pid()
+        cluster = Cluster(self.layout)
+        pid = cluster.ready_pid()
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
+        # Until it is gone it seems to serve, and would not be started again.
+        assert wait_until(lambda: cluster.ready_pid() is None, 60)
 
     def stop(self) -> None:
         """Stop the server and remove its files."""

@@ -1,4 +1,4 @@
-"""What every request finds: the open workspace, the queue, the watchtower, and room for long work."""
+"""What every request finds: the workspace, the queue, the watchtower, and room for long work."""
 
 from __future__ import annotations
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import re
+import shutil
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -33,6 +35,9 @@ router = APIRouter(prefix="/datasets", tags=["datasets"])
 type Name = Annotated[str, Query(min_length=1, max_length=255)]
 type Text = Annotated[str | None, Query(min_length=1, max_length=255)]
 type Precision = Annotated[int | None, Query(ge=0, le=8)]
+
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
+_LONGEST_NAME = 100
 
 _BARS = {
     "text/csv": {"schema": {"type": "string"}},
@@ -74,7 +79,7 @@ async def upload_dataset(
     """Upload bars as CSV or Parquet: the body is the file. One bad line refuses the whole file."""
     with about("timeframe"):
         bars = Timeframe.parse(timeframe)
-    async with _received(request, service) as (path, digest):
+    async with _received(request, service, filename or "upload") as (path, digest):
         wanted = ImportRequest(
             path=path,
             symbol=symbol,
@@ -114,11 +119,16 @@ async def upload_dataset(
 
 
 @asynccontextmanager
-async def _received(request: Request, service: Service) -> AsyncIterator[tuple[Path, str]]:
-    """Give the body as a file and its hash; a part of it at a time is in memory."""
-    directory = service.workspace.home / "uploads"
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = directory / f"{uuid4()}.upload"
+async def _received(
+    request: Request, service: Service, name: str
+) -> AsyncIterator[tuple[Path, str]]:
+    """Give the body as a file and its hash; a part of it at a time is in memory.
+
+    The file is called `name`, which what is wrong with it is told of, as far as that is harmless.
+    """
+    directory = service.workspace.home / "uploads" / str(uuid4())
+    directory.mkdir(mode=0o700, parents=True)
+    path = directory / (_ODD.sub("_", name)[-_LONGEST_NAME:].lstrip(".") or "upload")
     digest = hashlib.sha256()
     size = 0
     try:
@@ -135,8 +145,7 @@ async def _received(request: Request, service: Service) -> AsyncIterator[tuple[P
             )
         yield path, digest.hexdigest()
     finally:
-        with suppress(OSError):
-            path.unlink()
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 @router.get(

@@ -65,7 +65,7 @@ class RequestLimits:
             await _too_large(limit)(scope, receive, send)
 
     def _is_upload(self, scope: Scope) -> bool:
-        return scope["method"] == "POST" and scope["path"] == self._upload_path
+        return bool(scope["method"] == "POST" and scope["path"] == self._upload_path)
 
     def _limit(self, scope: Scope) -> int:
         return self._limits.upload_bytes if self._is_upload(scope) else self._limits.body_bytes

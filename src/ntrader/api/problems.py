@@ -143,23 +143,19 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 def install(app: FastAPI) -> None:
     """Have every error of `app` answered with a problem document."""
 
-    async def refused(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, ProblemError)
+    async def refused(request: Request, error: ProblemError) -> JSONResponse:
         return error.response(request.url.path)
 
-    async def ours(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, NtraderError)
+    async def ours(request: Request, error: NtraderError) -> JSONResponse:
         problem = problem_of(error)
         if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             logs.logger().warning("request_failed", path=request.url.path, reason=error.message)
         return problem.response(request.url.path)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         return _invalid(error).response(request.url.path)
 
-    async def plain(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
+    async def plain(request: Request, error: HTTPException) -> JSONResponse:
         status = HTTPStatus(error.status_code)
         detail = (
             error.detail if error.detail != status.phrase else _PLAIN.get(status, status.phrase)
@@ -173,11 +169,15 @@ def install(app: FastAPI) -> None:
             "Something went wrong in the service; its log says what.",
         ).response(request.url.path)
 
-    app.add_exception_handler(ProblemError, refused)
-    app.add_exception_handler(NtraderError, ours)
-    app.add_exception_handler(RequestValidationError, invalid)
-    app.add_exception_handler(HTTPException, plain)
-    app.add_exception_handler(Exception, bug)
+    handlers: dict[type[Exception], Any] = {
+        ProblemError: refused,
+        NtraderError: ours,
+        RequestValidationError: invalid,
+        HTTPException: plain,
+        Exception: bug,
+    }
+    for kind, handler in handlers.items():
+        app.add_exception_handler(kind, handler)
 
 
 _PLAIN = {

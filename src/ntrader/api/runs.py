@@ -24,7 +24,7 @@ from ntrader.services.jobs import (
     BacktestOrder,
     cancel_run,
     forget_run,
-    saved_run,
+    run_state,
     submit_backtest,
     submit_reproduction,
 )
@@ -171,14 +171,17 @@ async def record(
 @router.get(
     "/{run_id}",
     operation_id="getRun",
-    response_model=RunDocument,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
+    response_model=RunDocument | RunState,
+    responses=problem_responses(401, 403, 404, 422, 503),
 )
 async def get_one(
     request: Request, service: TheService, _principal: Reader, run_id: UUID
 ) -> Response:
-    """Return a run that has ended; 409 where it has not, see its state."""
-    run = await saved_run(service.jobs, run_id)
+    """Return a run: what came out once it has ended, else where it stands (a RunState)."""
+    store = await service.workspace.store()
+    run = await store.runs.find(run_id)
+    if run is None:
+        return tagged(request, await run_state(service.jobs, run_id))
     stale = (await stale_pins(service.workspace, [run])).get(run_id, ())
     return tagged(request, service_run_document(run, stale=stale))
 
@@ -222,7 +225,7 @@ async def cancel(
     run_id: UUID,
     key: IdempotencyKey = None,
 ) -> Response:
-    """Cancel a run that has not ended. One that runs is `cancelling` until its worker has stopped."""
+    """Cancel a run. One that runs is `cancelling` until its worker has stopped it."""
 
     async def work(_subject: UUID) -> Answer:
         return _accepted(await cancel_run(service.jobs, run_id))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
@@ -185,7 +186,13 @@ def _censored(text: str) -> str:
 def _complain(message: str, hint: str | None) -> None:
     # Where even stderr fails there is nobody left to tell.
     with suppress(OutputError), written_to(sys.stderr):
-        click.secho("Error: ", fg="red", bold=True, nl=False, err=True)
+        click.secho("Error: ", fg="red", bold=True, nl=False, err=True, color=_colour())
         click.echo(plain(message), err=True)
         if hint:
-            click.secho(plain(hint), dim=True, err=True)
+            click.secho(plain(hint), dim=True, err=True, color=_colour())
+
+
+def _colour() -> bool | None:
+    """Return False where no colour is wanted; else click decides by the stream."""
+    unwanted = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return False if unwanted else None

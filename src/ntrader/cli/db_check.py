@@ -9,6 +9,7 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.options import json_option
+from ntrader.cli.wording import counted
 
 if TYPE_CHECKING:
     from ntrader.domain.integrity import CheckReport
@@ -91,10 +92,7 @@ def _notes(report: CheckReport) -> Iterator[str]:
 
 
 def _summary(report: CheckReport) -> str:
-    extent = (
-        f"Checked {report.runs:,} runs, {report.files:,} files, {report.datasets:,} datasets "
-        f"and {report.sources:,} kept sources"
-    )
-    if report.clean:
-        return f"{extent}: all is well."
-    return f"{extent}: {report.total:,} {'problem' if report.total == 1 else 'problems'}."
+    runs, files = counted(report.runs, "run"), counted(report.files, "file")
+    datasets, sources = counted(report.datasets, "dataset"), counted(report.sources, "kept source")
+    verdict = "all is well" if report.clean else counted(report.total, "problem")
+    return f"Checked {runs}, {files}, {datasets} and {sources}: {verdict}."

@@ -9,6 +9,7 @@ import click
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.completion import complete_run
 from ntrader.cli.options import json_option
+from ntrader.cli.wording import counted
 
 if TYPE_CHECKING:
     from ntrader.domain.deletion import Deletion
@@ -31,7 +32,7 @@ def delete(app: App, runs: tuple[str, ...], yes: bool, dry_run: bool, as_json: b
     if not dry_run:
         if not (yes or as_json):
             _show(app, plan)
-        app.confirm(f"Delete {_counted(len(plan.runs), 'run')}?", yes=yes)
+        app.confirm(f"Delete {counted(len(plan.runs), 'run')}?", yes=yes)
         plan = app.call(lambda workspace: delete_runs(workspace, plan))
     if as_json:
         from ntrader.domain.documents import deletion_document
@@ -43,7 +44,7 @@ def delete(app: App, runs: tuple[str, ...], yes: bool, dry_run: bool, as_json: b
         app.say(f"Deleted {_extent(plan)}.")
     if plan.left:
         app.complain(
-            f"{_counted(len(plan.left), 'file')} could not be removed, "
+            f"{counted(len(plan.left), 'file')} could not be removed, "
             f"the first being {plan.left[0].storage_path}.",
             "The runs are deleted; remove these files by hand.",
         )
@@ -58,13 +59,9 @@ def _show(app: App, plan: Deletion) -> None:
     if plan.reproductions:
         count = len(plan.reproductions)
         loses = "loses its link" if count == 1 else "lose their link"
-        app.note(f"{_counted(count, 'reproduction')} will stay and {loses} to the original.")
+        app.note(f"{counted(count, 'reproduction')} will stay and {loses} to the original.")
 
 
 def _extent(plan: Deletion) -> str:
     runs, files = len(plan.runs), len(plan.files)
-    return f"{_counted(runs, 'run')} with {_counted(files, 'file')} ({plan.bytes:,} bytes)"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{counted(runs, 'run')} with {counted(files, 'file')} ({plan.bytes:,} bytes)"

@@ -9,6 +9,7 @@ import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.cli.options import json_option
+from ntrader.cli.wording import counted
 
 if TYPE_CHECKING:
     from ntrader.domain.bundles import Imported
@@ -49,14 +50,6 @@ def _story(done: Imported) -> str:
     counts = [
         (len(done.new), "run", "imported"),
         (len(done.known), "run", "here already"),
-        (len(done.new_data), "dataset's data", "stored"),
+        (len(done.new_data), "dataset", "stored with its data"),
     ]
-    return ", ".join(
-        f"{count:,} {_plural(noun, count)} {what}" for count, noun, what in counts if count
-    )
-
-
-def _plural(noun: str, count: int) -> str:
-    if count == 1:
-        return noun
-    return "datasets' data" if noun.endswith("data") else f"{noun}s"
+    return ", ".join(f"{counted(count, noun)} {what}" for count, noun, what in counts if count)

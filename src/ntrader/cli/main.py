@@ -31,6 +31,8 @@ _COMMANDS = {
     "data": ("ntrader.cli.data:data", "Import and look after market data."),
     "strategies": ("ntrader.cli.strategies:strategies", "Show what can be run."),
     "db": ("ntrader.cli.db:db", "Look after the database."),
+    "serve": ("ntrader.cli.serve:serve", "Serve the API over HTTP."),
+    "worker": ("ntrader.cli.worker:worker", "Carry out what the service has accepted."),
 }
 
 

@@ -122,7 +122,7 @@ def _side(values: Mapping[str, Any] | None, name: str) -> str:
         case datetime() as time:
             return f"{time:%Y-%m-%d %H:%M}"
         case Decimal() as number:
-            return f"{number:,f}"
+            return f"{number.normalize():,f}"
         case float() as number:
             # In ten-thousandths, as they were compared.
             return f"{number:,.4f}"

@@ -143,7 +143,7 @@ def submission_document(submission: Submission) -> dict[str, Any]:
 
 
 def state_of_run(run: BacktestRun) -> dict[str, Any]:
-    """Return the state of a saved run that no service has accepted: one of the command line, say."""
+    """Return the state of a saved run that no service has accepted, such as a command's."""
     success = run.status is RunStatus.SUCCESS
     kind = SubmissionKind.BACKTEST if run.reproduced_from is None else SubmissionKind.REPRODUCTION
     return {

@@ -60,7 +60,7 @@ class DatabaseStatus:
         ]
         if self.embedded is not None:
             facts += [
-                (name.replace("_", " ").capitalize(), str(value))
+                (name.replace("_", " ").capitalize(), _word(value))
                 for name, value in self.embedded.items()
                 if value is not None
             ]
@@ -70,6 +70,10 @@ class DatabaseStatus:
         if self.running:
             return "yes"
         return "no" if self.embedded is None else "no; it starts when it is needed"
+
+
+def _word(value: Any) -> str:
+    return str(value) if not isinstance(value, bool) else "yes" if value else "no"
 
 
 async def database_status(workspace: Workspace) -> DatabaseStatus:

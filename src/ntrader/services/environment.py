@@ -2,6 +2,7 @@
 
 import platform
 import socket
+from functools import cache
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,12 @@ ENGINE = "nautilus_trader"
 _LIBRARIES = ("numpy", "pandas", "pyarrow", "pydantic", "msgspec")
 
 
+@cache
 def engine_version() -> str:
-    """Return the version of the engine that is installed, without loading it."""
+    """Return the version of the engine that is installed, without loading it.
+
+    Looking it up reads files for a millisecond, and a list asks for each of its runs.
+    """
     return version(ENGINE)
 
 

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -52,9 +53,13 @@ if TYPE_CHECKING:
     from ntrader.domain.runs import BacktestRun
     from ntrader.domain.sources import StrategySource
     from ntrader.services.workspace import Workspace
+    from ntrader.storage.bulk import NewRun
     from ntrader.storage.store import Store
 
 SUFFIX = ".zip"
+
+# The equity curves of so many runs are in memory at once.
+_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +209,8 @@ async def import_runs(workspace: Workspace, file: Path) -> Imported:
         now = datetime.now(UTC)
         new = [record for run_id, record in bundle.runs.items() if run_id not in known]
         with unfinished(workspace, runs=[record.run_id for record in new]):
-            for record in new:
-                await _store_run(workspace, store, bundle, record, now)
+            for batch in batched(new, _BATCH):
+                await _store_runs(workspace, store, bundle, batch, now)
         return Imported(
             file=str(file),
             new=tuple(run_id for run_id in bundle.runs if run_id not in known),
@@ -257,9 +262,33 @@ async def _store_foundations(workspace: Workspace, store: Store, bundle: Bundle)
         await store.datasets.add(Dataset(id=uuid4(), **values))
 
 
-async def _store_run(
-    workspace: Workspace, store: Store, bundle: Bundle, record: RunRecord, now: datetime
+async def _store_runs(
+    workspace: Workspace,
+    store: Store,
+    bundle: Bundle,
+    records: Sequence[RunRecord],
+    now: datetime,
 ) -> None:
+    try:
+        await store.runs.add_many(
+            [await _new_run(workspace, store, bundle, record, now) for record in records]
+        )
+    except DatabaseUnavailableError:
+        # The connection broke: the runs may be saved all the same, and then need their files.
+        raise
+    except BaseException:
+        for record in records:
+            if await store.runs.find(record.run_id) is None:
+                workspace.artifacts.discard(record.run_id)
+        raise
+
+
+async def _new_run(
+    workspace: Workspace, store: Store, bundle: Bundle, record: RunRecord, now: datetime
+) -> NewRun:
+    """Keep the files of a run, and return the run as it is to be saved."""
+    from ntrader.storage.bulk import NewRun
+
     dataset = await store.datasets.find_by_hash(record.snapshot.config.dataset_hash)
     if dataset is None:
         raise NotFoundError("The dataset was deleted meanwhile.", hint="Import the file again.")
@@ -267,23 +296,16 @@ async def _store_run(
     for artifact in artifacts:
         content = bundle.archive.read(file_member(record.run_id, artifact.filename))
         workspace.artifacts.keep(artifact, content)
-    try:
-        await store.runs.add(
-            _outcome(bundle, record, now),
-            dataset_id=dataset.id,
-            strategy_id=await _strategy_id(store, record),
-            data_source=record.data_source,
-            artifacts=artifacts,
-            events=[event.to_event() for event in bundle.events(record.run_id)],
-            reproduced_from=record.reproduced_from,
-            annotations=Annotations(tags=record.tags, note=record.note),
-        )
-    except DatabaseUnavailableError:
-        # The connection broke: the run may be saved all the same, and then needs its files.
-        raise
-    except BaseException:
-        workspace.artifacts.discard(record.run_id)
-        raise
+    return NewRun(
+        outcome=_outcome(bundle, record, now),
+        dataset_id=dataset.id,
+        strategy_id=await _strategy_id(store, record),
+        data_source=record.data_source,
+        artifacts=artifacts,
+        events=[event.to_event() for event in bundle.events(record.run_id)],
+        reproduced_from=record.reproduced_from,
+        annotations=Annotations(tags=record.tags, note=record.note),
+    )
 
 
 async def _strategy_id(store: Store, record: RunRecord) -> UUID:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +16,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
-from ntrader.domain.results import BacktestFailure, EnhancedBacktestResult, Outcome
+from ntrader.domain.results import (
+    BacktestFailure,
+    BacktestMetadata,
+    EnhancedBacktestResult,
+    Outcome,
+)
 from ntrader.domain.runs import RunStatus
-from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.domain.submissions import RunProgress, SubmissionKind, SubmissionStatus
 from ntrader.errors import DatabaseUnavailableError, NtraderError, UsageError
 from ntrader.services.backtests import Plan, pending_run, prepare
@@ -30,6 +34,8 @@ from ntrader.services.run_files import write_run_files
 
 if TYPE_CHECKING:
     from ntrader.domain.artifacts import Artifact
+    from ntrader.domain.pending import PendingRun
+    from ntrader.domain.strategies import StrategyRecord, StrategySpec
     from ntrader.services.workspace import Workspace
 
 SERVICE = Path("service")
@@ -104,14 +110,15 @@ async def carry_out(workspace: Workspace, task: RunTask, tell: Tell) -> Ended:
     except NtraderError as error:
         # It cannot even begin: there is nothing that a run could be saved with.
         return Ended(status=SubmissionStatus.FAILED, error=error.message)
-    pending = pending_run(workspace, plan, task.original, _said(task), run_id=task.run_id)
-    record = await _strategy_record(workspace, task)
-    if record is not None:
-        pending = replace(pending, strategy=_configured(plan.strategy.spec, record))
+    pending = await _pending(workspace, task, plan)
     if task.failure is None:
         outcome = _censored(workspace, _compute(plan, pending.metadata, tell))
     else:
         outcome = _failed(pending.metadata, task.failure)
+    return await _saved(workspace, pending, outcome)
+
+
+async def _saved(workspace: Workspace, pending: PendingRun, outcome: Outcome) -> Ended:
     files: tuple[Artifact, ...] = ()
     if isinstance(outcome, EnhancedBacktestResult):
         try:
@@ -142,6 +149,18 @@ async def saved_ending(workspace: Workspace, run_id: UUID) -> Ended | None:
     )
 
 
+async def _pending(workspace: Workspace, task: RunTask, plan: Plan) -> PendingRun:
+    """Return the run as it begins; it will belong to the configuration that was asked for."""
+    pending = pending_run(workspace, plan, task.original, _said(task), run_id=task.run_id)
+    if task.strategy_id is None:
+        return pending
+    store = await workspace.store()
+    record = await store.strategies.find_by_id(task.strategy_id)
+    if record is None:
+        return pending
+    return replace(pending, strategy=_configured(plan.strategy.spec, record))
+
+
 async def _plan(workspace: Workspace, task: RunTask) -> Plan:
     if task.kind is SubmissionKind.REPRODUCTION:
         original = await load_original(
@@ -156,7 +175,7 @@ async def _plan(workspace: Workspace, task: RunTask) -> Plan:
     return await prepare(workspace, request, config_path=SERVICE)
 
 
-def _compute(plan: Plan, metadata: Any, tell: Tell) -> Outcome:
+def _compute(plan: Plan, metadata: BacktestMetadata, tell: Tell) -> Outcome:
     from ntrader.engine.runner import run
 
     began = time.monotonic()
@@ -193,7 +212,7 @@ def _censored(workspace: Workspace, outcome: Outcome) -> Outcome:
     )
 
 
-def _failed(metadata: Any, message: str) -> BacktestFailure:
+def _failed(metadata: BacktestMetadata, message: str) -> BacktestFailure:
     return BacktestFailure(
         metadata=metadata,
         message=message,
@@ -207,13 +226,6 @@ def _failed(metadata: Any, message: str) -> BacktestFailure:
 def _said(task: RunTask) -> Annotations:
     tags, note = task.request.get("tags", ()), task.request.get("note")
     return Annotations.checked(tags, note) if tags or note else NOTHING_SAID
-
-
-async def _strategy_record(workspace: Workspace, task: RunTask) -> StrategyRecord | None:
-    if task.strategy_id is None:
-        return None
-    store = await workspace.store()
-    return await store.strategies.find_by_id(task.strategy_id)
 
 
 def _configured(spec: StrategySpec, record: StrategyRecord) -> StrategySpec:
@@ -230,13 +242,15 @@ def _configured(spec: StrategySpec, record: StrategyRecord) -> StrategySpec:
     )
 
 
-async def _insistently(save: Callable[[], Any]) -> None:
+async def _insistently(save: Callable[[], Awaitable[None]]) -> None:
     """Save, and wait for a database that is away: the result exists nowhere else."""
     end = time.monotonic() + SAVE_SECONDS
     while True:
         try:
-            return await save()
+            await save()
         except DatabaseUnavailableError:
             if time.monotonic() > end:
                 raise
+        else:
+            return
         await asyncio.sleep(1)

@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ntrader.domain.submissions import RunProgress, SubmissionStatus
 from ntrader.errors import DatabaseUnavailableError, NtraderError
@@ -37,6 +37,9 @@ class RunProcess:
 
     def __init__(self, process: Process) -> None:
         self._process = process
+        # Both are pipes: see `start`.
+        self._tasks = cast(asyncio.StreamWriter, process.stdin)
+        self._answers = cast(asyncio.StreamReader, process.stdout)
         self.runs = 0
 
     @classmethod
@@ -100,18 +103,14 @@ class RunProcess:
         await self._process.wait()
 
     async def _say(self, message: dict[str, Any]) -> None:
-        stdin = self._process.stdin
-        assert stdin is not None
         try:
-            stdin.write(json.dumps(message).encode() + b"\n")
-            await stdin.drain()
+            self._tasks.write(json.dumps(message).encode() + b"\n")
+            await self._tasks.drain()
         except OSError as error:
             raise await self._lost() from error
 
     async def _hear(self) -> dict[str, Any]:
-        stdout = self._process.stdout
-        assert stdout is not None
-        line = await stdout.readline()
+        line = await self._answers.readline()
         if not line.endswith(b"\n"):
             raise await self._lost()
         answer: dict[str, Any] = json.loads(line)

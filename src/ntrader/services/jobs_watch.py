@@ -109,7 +109,8 @@ class _Watched:
         seen = -1
         while True:
             async with self._news:
-                await self._news.wait_for(lambda: self._is_news(seen))
+                while not self._is_news(seen):
+                    await self._news.wait()
                 state, error, closed = self._state, self._error, self._closed
             if error is not None and seen == -1:
                 raise error

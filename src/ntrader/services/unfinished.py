@@ -7,7 +7,7 @@ that ends in between leaves nothing half done for longer than until the next com
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -17,6 +17,7 @@ from ntrader.errors import DamagedError, JournalError, NotFoundError
 if TYPE_CHECKING:
     from ntrader.domain.datasets import Dataset
     from ntrader.services.workspace import Workspace
+    from ntrader.storage.journal import Entry
     from ntrader.storage.store import Store
 
 UNFINISHED = "unfinished"
@@ -31,19 +32,21 @@ def unfinished(
 
     `runs` are those whose files and rows come or go: files that have no row then are removed. The
     bars of `dataset` are stored already: it gets its row.
-
-    Raises:
-        JournalError: it cannot be written down; the block is not entered.
     """
     work = {
         "runs": [str(run_id) for run_id in runs],
         "dataset": None if dataset is None else dataset_to_json(dataset),
     }
     document = {"database": workspace.place, UNFINISHED: work}
-    with workspace.journal.begin(uuid4(), document) as entry:
+    with ExitStack() as held:
+        entry: Entry | None = None
+        # Without room for the entry the work is done all the same: deleting makes room.
+        with suppress(JournalError):
+            entry = held.enter_context(workspace.journal.begin(uuid4(), document))
         yield
         with suppress(JournalError):
-            entry.remove()
+            if entry is not None:
+                entry.remove()
 
 
 async def settle(workspace: Workspace, store: Store, document: Mapping[str, Any]) -> None:

@@ -128,10 +128,9 @@ class Workspace:
     @classmethod
     def of_recipe(cls, recipe: Mapping[str, str | None]) -> Self:
         """Return the workspace that `recipe` describes, for a process or thread of its own."""
-        home, pg_bin = recipe["home"], recipe["pg_bin"]
-        assert home is not None
+        pg_bin = recipe["pg_bin"]
         return cls(
-            Path(home),
+            Path(recipe["home"] or ""),
             database_url=recipe["database_url"],
             pg_bin=None if pg_bin is None else Path(pg_bin),
         )

@@ -49,8 +49,12 @@ _BEGINNABLE = (SubmissionStatus.QUEUED, SubmissionStatus.RUNNING)
 _PROGRESS = text(
     "WITH told AS (UPDATE submissions SET progress = :progress, version = version + 1"
     " WHERE run_id = :run_id AND status = 'running' RETURNING run_id)"
-    f" SELECT pg_notify('{CHANNEL}', run_id::text) FROM told"
-).bindparams(bindparam("run_id", type_=Uuid), bindparam("progress", type_=JSONB))
+    " SELECT pg_notify(:channel, run_id::text) FROM told"
+).bindparams(
+    bindparam("run_id", type_=Uuid),
+    bindparam("progress", type_=JSONB),
+    bindparam("channel", CHANNEL, type_=Text),
+)
 
 
 class SubmissionRepository:
@@ -242,9 +246,7 @@ def _select() -> Select[Any]:
 
 
 async def _tell(connection: AsyncConnection, run_id: UUID) -> None:
-    await connection.execute(
-        select(func.pg_notify(CHANNEL, bindparam("run", str(run_id), type_=Text)))
-    )
+    await connection.execute(select(func.pg_notify(CHANNEL, str(run_id))))
 
 
 def _submission(row: Row[Any]) -> Submission:

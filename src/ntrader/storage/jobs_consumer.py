@@ -97,7 +97,7 @@ class Consumer:
         """Take no more jobs; `run` returns when those at hand have ended or are given back."""
         self._stopping = True
         if self._worker is not None:
-            self._worker.stop()
+            self._worker.stop()  # type: ignore[no-untyped-call]
 
     async def run(self) -> None:
         """Take jobs until `stop`, or until the connection to the database is lost.
@@ -125,7 +125,7 @@ class Consumer:
                     shutdown_graceful_timeout=self._grace_seconds,
                     delete_jobs="always",
                 )
-                await self._worker.run()
+                await self._worker.run()  # type: ignore[no-untyped-call]
         except (ConnectorException, Error, PoolTimeout) as error:
             raise OSError(f"the queue's connection was lost: {error}") from error
         finally:

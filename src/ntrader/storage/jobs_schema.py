@@ -89,7 +89,7 @@ async def _migrate(connection: AsyncConnection, schema: str) -> None:
         if not is_new:
             await _run_script(connection, path.read_text(encoding="utf-8"))
         await connection.execute(
-            text(f"INSERT INTO {_APPLIED} (name) VALUES (:name)"), {"name": name}
+            text(f"INSERT INTO {_APPLIED} VALUES (:name)"), {"name": name}
         )
     await connection.execute(_SEARCH_PATH, {"path": usual})
 

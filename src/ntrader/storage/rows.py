@@ -77,6 +77,7 @@ def run_values(
     strategy_id: UUID,
     data_source: str,
     reproduced_from: ColumnElement[UUID] | UUID | None,
+    mode: RunMode = RunMode.BACKTEST,
 ) -> dict[str, Any]:
     """Return a run's columns, but for its id."""
     about = outcome.metadata
@@ -86,7 +87,7 @@ def run_values(
         "run_id": about.run_id,
         "dataset_id": dataset_id,
         "strategy_id": strategy_id,
-        "run_mode": RunMode.BACKTEST,
+        "run_mode": mode,
         "strategy_name": config.strategy.name,
         "strategy_type": config.strategy.type,
         "instrument_symbol": config.instrument.symbol,
