@@ -11,8 +11,9 @@ from typing import Any
 from alembic import context
 from sqlalchemy import Connection
 
-from ntrader.storage.jobs_tables import SERVICE_SCHEMA, SERVICE_TABLES
+from ntrader.storage.jobs_tables import SERVICE_SCHEMA
 from ntrader.storage.migrations import VERSION_TABLE, take_migration_lock
+from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA, TABLES
 
 

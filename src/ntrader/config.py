@@ -53,6 +53,26 @@ class Found:
         except RuntimeError as error:
             raise InvalidConfigError(f"{self.place}: {error}") from error
 
+    def count(self) -> int:
+        """Return the value as a whole number that is not negative."""
+        if isinstance(self.value, int) and not isinstance(self.value, bool) and self.value >= 0:
+            return self.value
+        if isinstance(self.value, str) and self.value.isascii() and self.value.isdecimal():
+            return int(self.value)
+        raise InvalidConfigError(f"{self.place} must be a whole number, 0 or more.")
+
+    def flag(self) -> bool:
+        """Return the value as yes or no."""
+        if isinstance(self.value, bool):
+            return self.value
+        return self.one_of(("true", "false"), self.text().lower()) == "true"
+
+    def texts(self) -> tuple[str, ...]:
+        """Return the value as texts: a list, or what commas part."""
+        given = self.value if isinstance(self.value, list) else self.text().split(",")
+        texts = [Found(each, self.place).text().strip() for each in given]
+        return tuple(filter(None, texts))
+
     def one_of[T: str](self, choices: tuple[T, ...], value: str) -> T:
         """Return the one of `choices` that `value` names."""
         for choice in choices:
@@ -67,15 +87,24 @@ class Found:
 class Settings:
     """What the user set.
 
-    `database_url` is None where the embedded server is meant; it may hold a password and is never
-    shown.
+    `database_url` is None where the embedded server is meant. The service hears of changes on
+    `listen_url` where a pooler stands before the database, and lists runs on `read_url` where there
+    is a replica. URLs may hold a password and are never shown.
+
+    A key may make `rate_limit` requests a minute (0: any number), web pages of `cors_origins` may
+    make them too, and `webhook_private` allows webhooks to addresses that are not public.
     """
 
     database_url: str | None = field(default=None, repr=False)
+    listen_url: str | None = field(default=None, repr=False)
+    read_url: str | None = field(default=None, repr=False)
     home: Path = field(default_factory=_default_home)
     pg_bin: Path | None = None
     log_level: str = "WARNING"
     log_format: LogFormat = "console"
+    rate_limit: int = 1_200
+    cors_origins: tuple[str, ...] = ()
+    webhook_private: bool = False
 
     @classmethod
     def of(cls, found: Mapping[str, Found]) -> Self:
@@ -86,10 +115,15 @@ class Settings:
         """
         readers: dict[str, Callable[[Found], Any]] = {
             "database_url": Found.text,
+            "listen_url": Found.text,
+            "read_url": Found.text,
             "home": Found.path,
             "pg_bin": Found.path,
             "log_level": lambda each: each.one_of(LOG_LEVELS, each.text().upper()),
             "log_format": lambda each: each.one_of(LOG_FORMATS, each.text().lower()),
+            "rate_limit": Found.count,
+            "cors_origins": Found.texts,
+            "webhook_private": Found.flag,
         }
         return cls(**{name: readers[name](value) for name, value in found.items()})
 

@@ -45,3 +45,19 @@ def logger() -> "FilteringBoundLogger":
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
     )
     return bound
+
+
+def take_over(*names: str) -> None:
+    """Write what libraries log by these names of the standard library's, warnings and worse."""
+    import logging
+
+    class Forwarding(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            logger().log(
+                record.levelno, record.getMessage(), source=record.name, exc_info=record.exc_info
+            )
+
+    for name in names:
+        library = logging.getLogger(name)
+        library.handlers = [Forwarding(logging.WARNING)]
+        library.propagate = False

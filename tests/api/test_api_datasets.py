@@ -1,6 +1,7 @@
 """`/datasets`: uploads are taken whole or refused whole, and found again."""
 
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -43,7 +44,7 @@ def test_a_bad_line_refuses_the_file_and_names_the_line(api: Api) -> None:
     [({"kind": "stock"}, "kind"), ({"symbol": ""}, "symbol"), ({"price_precision": 99}, None)],
 )
 def test_a_wrong_description_is_refused_by_name(
-    api: Api, changes: dict[str, object], parameter: str | None
+    api: Api, changes: dict[str, Any], parameter: str | None
 ) -> None:
     refused = api.upload(bars(), **changes)
     assert refused.status_code == 422
@@ -55,9 +56,7 @@ def test_an_unknown_timeframe_is_refused(api: Api) -> None:
     assert api.upload(bars(), timeframe="1y").status_code == 422
 
 
-def test_nothing_of_an_upload_stays_behind(
-    api: Api, service_environment: dict[str, str]
-) -> None:
+def test_nothing_of_an_upload_stays_behind(api: Api, service_environment: dict[str, str]) -> None:
     api.upload(bars(52))
     api.upload(b"no bars at all")
     uploads = Path(service_environment["NTRADER_HOME"]) / "uploads"

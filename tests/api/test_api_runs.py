@@ -1,12 +1,18 @@
 """`/runs`: from a submission to what came out."""
 
+import asyncio
+import hashlib
+import json
+import os
+import subprocess
+import sys
 from typing import Any
 from uuid import UUID, uuid4
 
-import httpx
 import pytest
 
-from support.service import Api, bars
+from support.database import execute
+from support.service import PATIENCE_SECONDS, Api, bars
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +59,7 @@ def test_a_run_says_what_was_said_of_it(api: Api, run_id: str) -> None:
         ({"strategy_path": "os:system"}, "#/strategy_path"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(
-    api: Api, changes: dict[str, Any], pointer: str
-) -> None:
+def test_a_field_that_is_wrong_is_named(api: Api, changes: dict[str, Any], pointer: str) -> None:
     refused = api.client.post("/runs", json=api.order(**changes))
 
     assert refused.status_code == 422, refused.text
@@ -65,10 +69,6 @@ def test_a_field_that_is_wrong_is_named(
 
 def test_a_strategy_from_a_file_is_not_run(api: Api, service_environment: dict[str, str]) -> None:
     strategy_id = str(uuid4())
-    import asyncio
-
-    from support.database import execute
-
     asyncio.run(
         execute(
             service_environment["DATABASE_URL"],
@@ -169,8 +169,6 @@ def test_events_tell_the_life_of_a_run(api: Api, run_id: str) -> None:
 
 
 def test_artifacts_are_downloaded_as_they_were_saved(api: Api, run_id: str) -> None:
-    import hashlib
-
     listed = api.client.get(f"/runs/{run_id}/artifacts").json()["artifacts"]
     assert {each["filename"] for each in listed} == {
         "equity.parquet",
@@ -231,14 +229,19 @@ def test_a_run_is_deleted_with_all_that_belongs_to_it(api: Api) -> None:
     assert api.client.delete(f"/runs/{run_id}").status_code == 404
 
 
-def test_a_run_whose_data_are_gone_fails_and_says_so(api: Api) -> None:
-    dataset = api.upload(bars(70)).json()
-    hidden = api.run(dataset_id=dataset["id"])
-    assert api.client.delete(f"/runs/{hidden}").status_code == 204
-    order = api.order(dataset_id=dataset["id"], start="2000-03-20", end="2000-03-21")
-    # The period is within the dataset's, but for a gap: here, the last bars only.
-    state = api.ended(api.client.post("/runs", json=order).json()["run_id"])
-    assert state["status"] == "failed" or state["status"] == "done"
+def test_a_run_that_cannot_begin_fails_and_says_why(api: Api) -> None:
+    lines = bars(200).splitlines(keepends=True)
+    with_a_gap = api.dataset_id(b"".join([*lines[:50], *lines[150:]]))
+    run_id = api.submit(dataset_id=with_a_gap, start="2000-03-15", end="2000-03-20")
+
+    state = api.ended(run_id)
+
+    assert state["status"] == "failed"
+    assert "no bars in that period" in state["error"]
+    assert api.client.get(f"/runs/{run_id}").json() == state
+    no_result = api.client.get(f"/runs/{run_id}/report")
+    assert (no_result.status_code, no_result.json()["hint"]) == (409, state["error"])
+    assert api.client.delete(f"/runs/{run_id}").status_code == 204
 
 
 def recorded(api: Api, **changes: Any) -> dict[str, Any]:
@@ -296,9 +299,7 @@ def test_a_failed_run_is_recorded_with_its_reason(api: Api) -> None:
         {"initial_capital": -1},
     ],
 )
-def test_a_recording_that_contradicts_itself_is_refused(
-    api: Api, changes: dict[str, Any]
-) -> None:
+def test_a_recording_that_contradicts_itself_is_refused(api: Api, changes: dict[str, Any]) -> None:
     assert api.client.post("/runs/recorded", json=recorded(api, **changes)).status_code == 422
 
 
@@ -309,19 +310,29 @@ def test_every_run_has_one_id(api: Api) -> None:
 def test_what_is_written_by_a_command_is_read_over_http(
     api: Api, service_environment: dict[str, str]
 ) -> None:
-    import json
-    import os
-    import subprocess
-    import sys
-
     done = subprocess.run(
         [sys.executable, "-m", "ntrader", "run", "--strategy", "rsi", "--json"],
         env={**os.environ, **service_environment},
         capture_output=True,
         check=True,
-        timeout=120,
+        timeout=PATIENCE_SECONDS,
     )
     run_id = json.loads(done.stdout)["run_id"]
     assert api.client.get(f"/runs/{run_id}").json()["strategy"]["name"] == "rsi"
     assert api.state(run_id)["status"] == "done"
-    assert isinstance(api.client.get(f"/runs/{run_id}/report"), httpx.Response)
+    assert api.client.get(f"/runs/{run_id}/report").json()["equity"]["total"] > 3_000
+
+
+def test_a_run_that_a_command_deletes_is_gone(
+    api: Api, service_environment: dict[str, str]
+) -> None:
+    run_id = api.run()
+    subprocess.run(
+        [sys.executable, "-m", "ntrader", "delete", run_id, "--yes"],
+        env={**os.environ, **service_environment},
+        capture_output=True,
+        check=True,
+        timeout=PATIENCE_SECONDS,
+    )
+    assert api.client.get(f"/runs/{run_id}").status_code == 404
+    assert api.client.get(f"/runs/{run_id}/state").status_code == 404

@@ -66,9 +66,7 @@ def test_name_and_version_are_taken_once(api: Api) -> None:
         ({"path": "x.py"}, "#/path"),
     ],
 )
-def test_a_field_that_is_wrong_is_named(
-    api: Api, changes: dict[str, Any], pointer: str
-) -> None:
+def test_a_field_that_is_wrong_is_named(api: Api, changes: dict[str, Any], pointer: str) -> None:
     refused = api.client.post("/strategies", json=configuration(**changes))
 
     assert refused.status_code == 422

@@ -1,4 +1,4 @@
-"""Benchmarks: scripts to run by hand, not tests. `python -m tests.benchmarks` runs all of the store's."""
+"""Benchmarks: scripts to run by hand, not tests. `python -m tests.benchmarks` is the store's."""
 
 import sys
 from pathlib import Path

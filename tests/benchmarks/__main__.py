@@ -3,7 +3,7 @@
     uv run python -m tests.benchmarks [--runs 10000 100000 1000000] [--rounds 25] [--json FILE]
         [--peer ENVIRONMENT/bin/python]
 
-Each store is filled by the product's bulk path, on an embedded server of its own. Beside the product
+Each store is filled by the product's bulk path, on an embedded server of its own. Beside it
 stands the floor: plain asyncpg by hand, in turn, in the same process, on the same rows. With the
 Python of an environment that has tests/benchmarks/peers/requirements.txt, MLflow does the same work
 on the same server. The other benchmarks are modules of their own: `commands` and `run_overhead`.

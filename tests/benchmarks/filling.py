@@ -12,9 +12,8 @@ from uuid import UUID
 
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.results import Outcome
-from ntrader.storage.bulk import NewRun
+from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
-
 from support.outcomes import make_dataset, make_failure, make_result, make_spec
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)

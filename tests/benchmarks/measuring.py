@@ -1,4 +1,4 @@
-"""Measuring in one process: the ways of doing one thing take turns, so that noise hits all alike."""
+"""Measuring in one process: the ways of doing one thing take turns; noise hits all alike."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping

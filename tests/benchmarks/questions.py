@@ -65,7 +65,9 @@ _BY_METRIC = """
     SELECT r.id, r.run_id, r.created_at, r.strategy_name, r.instrument_symbol, r.timeframe,
         m.total_return, m.sharpe_ratio, m.max_drawdown, m.total_trades
     FROM performance_metrics m JOIN backtest_runs r ON r.id = m.backtest_run_id"""
-_WHOLE = "SELECT r.*, m.* FROM backtest_runs r LEFT JOIN performance_metrics m ON m.backtest_run_id = r.id"
+_WHOLE = """
+    SELECT r.*, m.*
+    FROM backtest_runs r LEFT JOIN performance_metrics m ON m.backtest_run_id = r.id"""
 _PARAMETERS = "r.config_snapshot #> '{config,strategy,parameters}'"
 _BEST = "ORDER BY m.sharpe_ratio DESC NULLS LAST, m.backtest_run_id DESC LIMIT 21"
 _NEWEST = "ORDER BY r.created_at DESC, r.id DESC LIMIT 21"
@@ -157,7 +159,7 @@ def questions(
         ),
         listed(
             "by Sortino ratio",
-            f"{_BY_METRIC} ORDER BY m.sortino_ratio DESC NULLS LAST, m.backtest_run_id DESC LIMIT 21",
+            f"{_BY_METRIC} {_BEST.replace('sharpe', 'sortino')}",
             by="sortino_ratio",
         ),
         listed(

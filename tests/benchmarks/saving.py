@@ -11,7 +11,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from ntrader.domain.results import EnhancedBacktestResult
 from ntrader.storage import rows
-from ntrader.storage.bulk import BATCH, NewRun
+from ntrader.storage.bulk import BATCH
+from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
 from ntrader.storage.tables import events_table, metrics_table, runs_table
 from support.outcomes import make_artifact, make_events

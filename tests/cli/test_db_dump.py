@@ -25,8 +25,8 @@ import pytest
 from ntrader.services.dumps import dump_store
 from ntrader.services.workspace import Workspace
 from ntrader.storage.dump_files import opened_dump
-from ntrader.storage.jobs_tables import SERVICE_TABLES
 from ntrader.storage.migrations import VERSION_TABLE
+from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA
 from support.commands import Command, Result
 from support.database import TestServer

@@ -40,7 +40,8 @@ def test_run_json_is_what_show_json_gives_later(ntrader: Command) -> None:
 
     shown = ntrader("show", run.json["run_id"][:8], "--json")
 
-    assert {**shown.json, "duplicates": [], "save_error": None} == run.json
+    saving: dict[str, object] = {"duplicates": [], "save_error": None, "waiting": False}
+    assert {**shown.json, **saving} == run.json
 
 
 def test_the_same_question_has_the_same_identity_and_the_same_answer(ntrader: Command) -> None:

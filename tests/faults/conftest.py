@@ -8,6 +8,32 @@ import pytest
 from ntrader.cli.main import main
 from support.commands import Command, Result
 from support.proxy import Proxy, proxy_for
+from support.victims import Tally
+
+_KILLS = pytest.StashKey[Tally]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("kills", "processes that are killed; with tests/faults only")
+    group.addoption("--rounds", type=int, default=3, help="rounds of kills for each test")
+    group.addoption("--seconds", type=float, default=8, help="how long the writers write")
+    group.addoption("--kill-seed", type=int, default=1, help="what chooses the moments")
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    tally = config.stash.get(_KILLS, None)
+    if tally is not None:
+        terminalreporter.section("kills")
+        for line in tally.lines():
+            terminalreporter.write_line(line)
+
+
+@pytest.fixture(scope="session")
+def kills(pytestconfig: pytest.Config) -> Tally:
+    """What is counted of processes that are killed, and told at the end of the session."""
+    return pytestconfig.stash.setdefault(_KILLS, Tally())
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.queries import RunFilter, RunOrder
 from ntrader.errors import ConflictError, DatabaseError
-from ntrader.storage.bulk import BATCH, NewRun
+from ntrader.storage.bulk import BATCH
+from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
 from support.outcomes import (
     make_artifact,

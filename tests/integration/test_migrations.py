@@ -6,18 +6,20 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import Annotations
+from ntrader.domain.queries import RunFilter
 from ntrader.errors import SchemaError
 from ntrader.storage import migrations
 from ntrader.storage.database import Database
-from ntrader.storage.jobs_tables import SERVICE_SCHEMA, SERVICE_TABLES
+from ntrader.storage.jobs_tables import SERVICE_SCHEMA
 from ntrader.storage.runs import RunRepository
+from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA, TABLES
 from support.database import execute
 from support.outcomes import make_result
@@ -70,7 +72,7 @@ def difference(connection: Connection) -> list[Any]:
         "include_name": lambda name, kind, _: kind != "table" or name in TABLES | SERVICE_TABLES,
     }
     context = MigrationContext.configure(connection, opts=options)
-    return list(compare_metadata(context, [SCHEMA, SERVICE_SCHEMA]))
+    return list(compare_metadata(context, cast(Any, [SCHEMA, SERVICE_SCHEMA])))
 
 
 async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty: Database) -> None:
@@ -242,17 +244,20 @@ def test_a_database_that_is_up_to_date_does_not_cost_the_import_of_alembic(
 
 
 async def test_a_database_of_the_first_version_keeps_its_runs(empty: Database) -> None:
-    """What a user saved before tags and kept sources existed is read as ever."""
-    await migrations.upgrade(empty, "0001")
+    """What a user saved before tags, kept sources and statistics existed is read as ever."""
+    await migrations.upgrade(empty)
     outcome = make_result()
-    # The rows of a run without tags or a note are what the first version wrote.
     await Saver(empty).save(outcome)
+    # The rows of a run without tags or a note are what the first version wrote.
+    await migrations.downgrade(empty, "0001")
 
     await migrations.ensure_schema(empty)
 
-    run = await RunRepository(empty).get(outcome.metadata.run_id)
+    runs = RunRepository(empty)
+    run = await runs.get(outcome.metadata.run_id)
     assert (run.metrics, run.fingerprint) == (outcome.metrics, outcome.metadata.fingerprint)
     assert (run.tags, run.note) == ((), None)
+    assert [summary.runs for summary in await runs.summaries(RunFilter())] == [1]
 
 
 async def test_going_back_to_the_first_version_keeps_the_runs(

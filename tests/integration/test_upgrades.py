@@ -10,19 +10,13 @@ from pathlib import Path
 
 import asyncpg
 import pytest
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.cli.main import main
-from ntrader.services.dumps import restore_files
-from ntrader.services.workspace import Workspace
-from ntrader.storage.copying import load_rows
-from ntrader.storage.database import Database
-from ntrader.storage.dump_files import opened_dump
-from ntrader.storage.migrations import HEAD, revisions, take_migration_lock
+from ntrader.storage.migrations import HEAD, revisions
 from support.commands import Command, Result
 from support.database import execute
+from support.old_stores import ASSETS, load_old_store
 
-ASSETS = Path(__file__).parents[1] / "upgrade_assets"
 PROCESSES = 8
 
 # Counts what migrates: each change of the version is one row.
@@ -60,18 +54,7 @@ def ntrader(
 def load(home: Path, empty_database_url: str) -> Load:
     """Make the store of a revision, as its program left it."""
 
-    async def fill(revision: str) -> None:
-        with opened_dump(ASSETS / f"{revision}.tar") as dump:
-
-            async def rows(connection: AsyncConnection) -> None:
-                await take_migration_lock(connection)
-                await load_rows(connection, dump.header.revision, dump.contents, dump.rows)
-
-            async with Database.open(empty_database_url) as database:
-                await database.run(rows)
-            restore_files(Workspace(home), dump)
-
-    return lambda revision: asyncio.run(fill(revision))
+    return lambda revision: asyncio.run(load_old_store(empty_database_url, home, revision))
 
 
 def fetched(url: str, query: str) -> list[tuple[str, ...]]:

@@ -82,6 +82,12 @@ class TestServer:
         with self._database(f"TEMPLATE {self._template} STRATEGY file_copy") as url:
             yield url
 
+    @contextmanager
+    def copied_database(self, url: str) -> Iterator[str]:
+        """Give the URL of a copy of another database of this server, which nobody uses."""
+        with self._database(f"TEMPLATE {urlsplit(url).path[1:]} STRATEGY file_copy") as copy:
+            yield copy
+
     def drop_template(self) -> None:
         if self._template is not None:
             self._execute(f"DROP DATABASE {self._template} WITH (FORCE)")

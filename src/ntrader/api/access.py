@@ -7,8 +7,8 @@ another site, or that name this service by a foreign name (DNS rebinding), are r
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
@@ -17,16 +17,9 @@ from fastapi import Depends
 from starlette.requests import HTTPConnection
 
 from ntrader.api.problems import ProblemError
+from ntrader.domain.access import EVERYTHING, AccessScope
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
-
-class AccessScope(StrEnum):
-    """What a request may do: look, change runs and data, or look after the service."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +37,15 @@ class Gate(Protocol):
         """Return who asks.
 
         Raises:
-            ProblemError: nobody who may ask anything (401 or 403).
+            ProblemError: nobody who may ask anything (401 or 403), or who asks too often (429).
         """
 
 
 class LoopbackGate:
-    """The gate of a service without keys."""
+    """The gate of a service without keys. `origins` are web pages that may ask nevertheless."""
+
+    def __init__(self, origins: Collection[str] = ()) -> None:
+        self._origins = origins
 
     async def principal(self, connection: HTTPConnection) -> Principal:
         """Return the one user of this machine."""
@@ -61,13 +57,16 @@ class LoopbackGate:
                 code="foreign_host",
             )
         origin = connection.headers.get("origin")
-        if origin is not None and urlsplit(origin).hostname not in LOOPBACK:
+        if origin is not None and not self._is_known(origin):
             raise ProblemError(
                 HTTPStatus.FORBIDDEN,
                 "Without keys the service takes no requests from web pages of other sites.",
                 code="foreign_origin",
             )
-        return Principal("local", frozenset(AccessScope))
+        return Principal("local", EVERYTHING)
+
+    def _is_known(self, origin: str) -> bool:
+        return origin in self._origins or urlsplit(origin).hostname in LOOPBACK
 
 
 def authorise(scope: AccessScope) -> Any:
@@ -81,6 +80,9 @@ def authorise(scope: AccessScope) -> Any:
                 HTTPStatus.FORBIDDEN,
                 f"This needs the scope {scope.value}.",
                 code="scope_missing",
+                headers={
+                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope.value}"'
+                },
             )
         return principal
 

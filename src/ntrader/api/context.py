@@ -12,6 +12,8 @@ from starlette.requests import HTTPConnection
 
 from ntrader.services.jobs import Jobs
 from ntrader.services.jobs_watch import Watchtower
+from ntrader.services.watching_over import Figures
+from ntrader.services.webhooks import USUAL_POLICY, WebhookPolicy
 from ntrader.services.workspace import Workspace
 from ntrader.storage.idempotency import IdempotencyRepository
 
@@ -21,12 +23,19 @@ LONG_WORKS = 2
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceLimits:
-    """The most that a request may ask for."""
+    """The most that a request may ask for, and the longest that it may take.
+
+    `idle_seconds` is for each part of a body to come in, the others from its last part until the
+    answer begins.
+    """
 
     body_bytes: int = 1 << 20
     upload_bytes: int = 1 << 30
     page: int = 1_000
     compared_runs: int = 10
+    idle_seconds: float = 30.0
+    answer_seconds: float = 60.0
+    upload_seconds: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +45,9 @@ class Service:
     jobs: Jobs
     watchtower: Watchtower
     idempotency: IdempotencyRepository
+    figures: Figures
     limits: ServiceLimits = ServiceLimits()
+    webhooks: WebhookPolicy = USUAL_POLICY
     _long_works: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LONG_WORKS))
 
     @property

@@ -5,6 +5,8 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+from starlette.exceptions import HTTPException
+
 from ntrader.api.problems import ProblemError
 
 if TYPE_CHECKING:
@@ -16,8 +18,11 @@ _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 UPLOADS = frozenset({"text/csv", "application/vnd.apache.parquet", "application/octet-stream"})
 
 
-class _TooLargeError(Exception):
-    """The body is larger than it may be."""
+class _TooLargeError(HTTPException):
+    """The body is larger than it may be; FastAPI lets this kind of error through alone."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit))
 
 
 class RequestLimits:
@@ -42,27 +47,16 @@ class RequestLimits:
             return
         limit = self._limit(scope)
         seen = 0
-        answering = False
 
         async def counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
             if seen > limit:
-                raise _TooLargeError
+                raise _TooLargeError(limit)
             return message
 
-        async def noted(message: Message) -> None:
-            nonlocal answering
-            answering = True
-            await send(message)
-
-        try:
-            await self._app(scope, counted, noted)
-        except _TooLargeError:
-            if answering:
-                raise
-            await _too_large(limit)(scope, receive, send)
+        await self._app(scope, counted, send)
 
     def _is_upload(self, scope: Scope) -> bool:
         return bool(scope["method"] == "POST" and scope["path"] == self._upload_path)
@@ -96,6 +90,8 @@ class RequestLimits:
 
 
 def _too_large(limit: int) -> ProblemError:
-    return ProblemError(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body is larger than {limit:,} bytes."
-    )
+    return ProblemError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large_text(limit))
+
+
+def _too_large_text(limit: int) -> str:
+    return f"The body is larger than {limit:,} bytes."

@@ -163,10 +163,13 @@ def install(app: FastAPI) -> None:
         return ProblemError(status, detail, headers=error.headers).response(request.url.path)
 
     async def bug(request: Request, error: Exception) -> JSONResponse:
-        logs.logger().error("bug", path=request.url.path, exc_info=error)
+        # It is answered outside of everything else that adds to answers.
+        request_id = getattr(request.state, "request_id", "")
+        logs.logger().error("bug", path=request.url.path, request_id=request_id, exc_info=error)
         return ProblemError(
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "Something went wrong in the service; its log says what.",
+            headers={"X-Request-ID": request_id},
         ).response(request.url.path)
 
     handlers: dict[type[Exception], Any] = {

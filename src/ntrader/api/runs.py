@@ -9,7 +9,7 @@ from uuid import UUID
 from fastapi import APIRouter, Query, Request, Response
 
 from ntrader.api.access import Reader, Writer
-from ntrader.api.context import TheService
+from ntrader.api.context import Service, TheService
 from ntrader.api.documents import Answer, tagged
 from ntrader.api.filters import RunListQuery
 from ntrader.api.idempotency import IdempotencyKey, Once
@@ -32,6 +32,7 @@ from ntrader.services.recording import Recording, record_run
 from ntrader.services.staleness import stale_pins
 
 if TYPE_CHECKING:
+    from ntrader.domain.runs import BacktestRun
     from ntrader.domain.submissions import Submission
     from ntrader.services.workspace import Workspace
 
@@ -47,6 +48,11 @@ def _accepted(submission: Submission) -> Answer:
         HTTPStatus.ACCEPTED,
         {"Location": address, "Content-Location": f"{address}/state"},
     )
+
+
+async def _document(service: Service, run: BacktestRun) -> dict[str, Any]:
+    stale = (await stale_pins(service.workspace, [run])).get(run.run_id, ())
+    return service_run_document(run, stale=stale)
 
 
 @router.post(
@@ -159,7 +165,7 @@ async def record(
         recording = Recording(**{**values, "run_id": subject, "metrics": metrics})
         run = await record_run(service.workspace, recording)
         return Answer(
-            service_run_document(run),
+            await _document(service, run),
             HTTPStatus.CREATED,
             {"Location": f"/api/v1/runs/{run.run_id}"},
         )
@@ -182,8 +188,7 @@ async def get_one(
     run = await store.runs.find(run_id)
     if run is None:
         return tagged(request, await run_state(service.jobs, run_id))
-    stale = (await stale_pins(service.workspace, [run])).get(run_id, ())
-    return tagged(request, service_run_document(run, stale=stale))
+    return tagged(request, await _document(service, run))
 
 
 @router.post(

@@ -5,24 +5,33 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uvicorn
 
+from ntrader import logs
 from ntrader.api.access import LOOPBACK
 from ntrader.api.app import create_app
 from ntrader.api.context import Service
+from ntrader.api.keys import USUAL_ACCESS, AccessOptions, KeyGate
 from ntrader.errors import UsageError
-from ntrader.services.jobs import open_jobs
+from ntrader.services.access import open_keys
+from ntrader.services.jobs import Jobs, open_jobs
 from ntrader.services.jobs_watch import Watchtower
 from ntrader.services.jobs_worker import GRACE_SECONDS, Worker
 from ntrader.services.registered import ensure_registered
+from ntrader.services.watching_over import Figures
+from ntrader.services.webhooks import USUAL_POLICY, WebhookPolicy
+from ntrader.services.webhooks_courier import Courier
 from ntrader.storage.idempotency import IdempotencyRepository
 
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
+
+LONGEST_MESSAGE = 4_096
+"""Of a WebSocket's client, in bytes: nothing that it says matters."""
 
 DRAIN_SECONDS = 10
 """For requests that are being answered when the service has to stop."""
@@ -30,12 +39,14 @@ DRAIN_SECONDS = 10
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Serving:
-    """Where to serve. `worker_slots` is None where workers are other processes."""
+    """Where to serve, and whom. `worker_slots` is None where workers are other processes."""
 
     host: str = "127.0.0.1"
     port: int = 8000
     worker_slots: int | None = None
     grace_seconds: float = GRACE_SECONDS
+    access: AccessOptions = USUAL_ACCESS
+    webhooks: WebhookPolicy = USUAL_POLICY
 
 
 async def serve(workspace: Workspace, serving: Serving, *, ready: Callable[[str], None]) -> None:
@@ -47,42 +58,84 @@ async def serve(workspace: Workspace, serving: Serving, *, ready: Callable[[str]
         UsageError: without keys, an address that others can reach; or one that is in use.
         DatabaseUnavailableError: the database cannot be reached.
     """
-    if serving.host not in LOOPBACK:
-        raise UsageError(
-            f"Without keys the service does not listen on {serving.host}.",
-            hint="Listen on 127.0.0.1.",
-        )
+    gate = await _gate(workspace, serving)
     jobs = await open_jobs(workspace)
     await ensure_registered(workspace)
-    watchtower = Watchtower(jobs)
-    service = Service(jobs, watchtower, IdempotencyRepository(jobs.submissions.database))
+    watchtower = Watchtower(jobs, listen_on=workspace.direct_database())
+    service = Service(
+        jobs,
+        watchtower,
+        IdempotencyRepository(jobs.submissions.database),
+        await Figures.from_now_on(jobs),
+        webhooks=serving.webhooks,
+    )
+    logs.take_over("uvicorn", "procrastinate")
     server = _Server(
         uvicorn.Config(
-            create_app(service),
+            create_app(service, gate=gate, origins=serving.access.origins),
             host=serving.host,
             port=serving.port,
             log_config=None,
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=DRAIN_SECONDS,
+            ws_max_size=LONGEST_MESSAGE,
             lifespan="off",
         )
     )
-    worker = None
+    crew: Sequence[_Member] = ()
     if serving.worker_slots is not None:
-        worker = Worker(jobs, slots=serving.worker_slots, grace_seconds=serving.grace_seconds)
+        crew = _crew(jobs, serving.worker_slots, serving.grace_seconds, serving.webhooks)
 
     def stop() -> None:
         server.should_exit = True
-        if worker is not None:
-            worker.stop()
+        for member in crew:
+            member.stop()
 
     watchtower.start()
     with on_signals(stop):
         try:
-            await _together(server, worker, watchtower, ready)
+            await _together(server, crew, watchtower, ready)
         finally:
             await watchtower.close()
+
+
+async def _gate(workspace: Workspace, serving: Serving) -> KeyGate:
+    """Return the gate of the service, and tell the user of one that asks for no key.
+
+    Raises:
+        UsageError: there are no keys, and others could reach the address.
+    """
+    keys = await open_keys(workspace)
+    on_loopback = serving.host in LOOPBACK
+    if not await keys.any():
+        if not on_loopback:
+            raise UsageError(
+                f"Without keys the service does not listen on {serving.host}.",
+                hint="Make one with `ntrader keys create NAME`, or listen on 127.0.0.1.",
+            )
+        workspace.tell(
+            "There are no keys: whoever can run programs on this machine may do everything. "
+            "`ntrader keys create NAME` changes that."
+        )
+    return KeyGate(keys, serving.access, on_loopback=on_loopback)
+
+
+class _Member(Protocol):
+    """One who works beside the service, or without it."""
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+
+    def stop(self) -> None:
+        """Begin nothing more."""
+
+
+def _crew(
+    jobs: Jobs, slots: int, grace_seconds: float, webhooks: WebhookPolicy
+) -> tuple[Worker, Courier]:
+    worker = Worker(jobs, slots=slots, grace_seconds=grace_seconds)
+    return worker, Courier(jobs, webhooks, name=worker.name)
 
 
 async def work(
@@ -91,16 +144,25 @@ async def work(
     slots: int,
     grace_seconds: float,
     ready: Callable[[str], None],
+    webhooks: WebhookPolicy = USUAL_POLICY,
 ) -> None:
     """Carry out accepted runs until SIGINT or SIGTERM; those at work are finished or given back.
+
+    Webhooks are told meanwhile.
 
     Raises:
         DatabaseUnavailableError: the database cannot be reached.
     """
-    worker = Worker(await open_jobs(workspace), slots=slots, grace_seconds=grace_seconds)
-    with on_signals(worker.stop):
+    worker, courier = crew = _crew(await open_jobs(workspace), slots, grace_seconds, webhooks)
+    logs.take_over("procrastinate")
+
+    def stop() -> None:
+        for member in crew:
+            member.stop()
+
+    with on_signals(stop):
         ready(worker.name)
-        await worker.run()
+        await _first_ends_all([worker.run(), courier.run()], stop)
 
 
 @contextlib.contextmanager
@@ -135,19 +197,27 @@ class _Server(uvicorn.Server):
 
 async def _together(
     server: _Server,
-    worker: Worker | None,
+    crew: Sequence[_Member],
     watchtower: Watchtower,
     ready: Callable[[str], None],
 ) -> None:
-    """Run server and worker; whichever ends first ends the other."""
-    serving = asyncio.create_task(_serve(server, watchtower, ready))
-    tasks = {serving}
-    if worker is not None:
-        tasks.add(asyncio.create_task(worker.run()))
+    """Run server and crew; whichever ends first ends the others."""
+
+    def stop() -> None:
+        server.should_exit = True
+        for member in crew:
+            member.stop()
+
+    running = [_serve(server, watchtower, ready), *(member.run() for member in crew)]
+    await _first_ends_all(running, stop)
+
+
+async def _first_ends_all(
+    running: Sequence[Coroutine[Any, Any, None]], stop: Callable[[], None]
+) -> None:
+    tasks = [asyncio.create_task(each) for each in running]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    server.should_exit = True
-    if worker is not None:
-        worker.stop()
+    stop()
     await asyncio.gather(*tasks, return_exceptions=True)
     for task in done:
         task.result()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 from collections.abc import AsyncIterator
-from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
@@ -18,9 +15,11 @@ from starlette.websockets import WebSocketDisconnect
 from ntrader.api.access import Reader
 from ntrader.api.context import TheService
 from ntrader.api.documents import json_bytes, tagged
-from ntrader.api.problems import ProblemError, problem_responses
+from ntrader.api.keys import chosen_subprotocol
+from ntrader.api.positions import position, read_position
+from ntrader.api.problems import problem_responses
 from ntrader.api.schemas import RunState, StateList
-from ntrader.domain.submissions import Submission, SubmissionStatus, submission_document
+from ntrader.domain.submissions import SubmissionStatus, submission_document
 from ntrader.errors import NotFoundError
 from ntrader.services.jobs import list_submissions, run_state
 
@@ -65,14 +64,16 @@ async def queue(
         service.jobs,
         status or (),
         limit=limit + 1,
-        after=None if after is None else _read_cursor(after),
+        after=None if after is None else read_position(after),
     )
     shown = found[:limit]
     return tagged(
         request,
         {
             "states": [submission_document(each) for each in shown],
-            "next": _cursor(shown[-1]) if len(found) > limit else None,
+            "next": position(shown[-1].submitted_at, shown[-1].run_id)
+            if len(found) > limit
+            else None,
         },
     )
 
@@ -148,7 +149,7 @@ async def socket(
     It is closed with 1000 when the run has ended, 1012 when the service stops, 4404 where there is
     no such run.
     """
-    await websocket.accept()
+    await websocket.accept(chosen_subprotocol(websocket.scope.get("subprotocols", ())))
     telling = asyncio.create_task(_tell(websocket, service.watchtower.watch(run_id)))
     hearing = asyncio.create_task(_until_gone(websocket))
     await asyncio.wait({telling, hearing}, return_when=asyncio.FIRST_COMPLETED)
@@ -177,25 +178,3 @@ async def _until_gone(websocket: WebSocket) -> None:
     """Wait until the other side has gone; nothing that it says matters."""
     while (await websocket.receive())["type"] != "websocket.disconnect":
         pass
-
-
-def _cursor(submission: Submission) -> str:
-    text = f"{submission.submitted_at.isoformat()} {submission.run_id}"
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
-
-
-def _read_cursor(text: str) -> tuple[datetime, UUID]:
-    try:
-        decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode()
-        instant, _, run_id = decoded.partition(" ")
-        at = datetime.fromisoformat(instant)
-        if at.tzinfo is None:
-            raise ValueError(text)
-        return at, UUID(run_id)
-    except (binascii.Error, ValueError) as error:
-        raise ProblemError(
-            HTTPStatus.UNPROCESSABLE_ENTITY,
-            "The cursor is none of this list.",
-            code="cursor_mismatch",
-            errors=[{"parameter": "after", "detail": "no cursor"}],
-        ) from error

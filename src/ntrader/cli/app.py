@@ -76,6 +76,9 @@ class App:
                 pg_bin=self.settings.pg_bin,
                 tell=self.note,
                 pooled=pooled,
+                # A command shows what the command before it has saved.
+                listen_url=self.settings.listen_url if pooled else None,
+                read_url=self.settings.read_url if pooled else None,
             )
             async with workspace:
                 return await service(workspace)
@@ -180,7 +183,13 @@ def _censored(text: str) -> str:
     except NtraderError:
         # Without settings there was no database.
         return text
-    return Workspace(settings.home, database_url=settings.database_url).censored(text)
+    workspace = Workspace(
+        settings.home,
+        database_url=settings.database_url,
+        listen_url=settings.listen_url,
+        read_url=settings.read_url,
+    )
+    return workspace.censored(text)
 
 
 def _complain(message: str, hint: str | None) -> None:

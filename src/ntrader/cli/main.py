@@ -32,6 +32,7 @@ _COMMANDS = {
     "strategies": ("ntrader.cli.strategies:strategies", "Show what can be run."),
     "db": ("ntrader.cli.db:db", "Look after the database."),
     "serve": ("ntrader.cli.serve:serve", "Serve the API over HTTP."),
+    "keys": ("ntrader.cli.keys:keys", "Make and revoke keys to the service."),
     "worker": ("ntrader.cli.worker:worker", "Carry out what the service has accepted."),
 }
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 import click
 
 from ntrader.cli.app import App, pass_app
-from ntrader.cli.worker import grace_option, require_extra, slots_option
+from ntrader.cli.worker import (
+    grace_option,
+    require_extra,
+    slots_option,
+    traced,
+    webhook_policy,
+)
 
 
 @click.command()
@@ -24,13 +30,15 @@ from ntrader.cli.worker import grace_option, require_extra, slots_option
 def serve(app: App, host: str, port: int, with_worker: bool, slots: int, grace: float) -> None:
     """Serve the API over HTTP, until Ctrl-C or SIGTERM.
 
-    Needs the extra `server`. /api/v1/docs describes every request.
+    Needs the extra `server`. /api/v1/docs describes every request. Without keys (see
+    `ntrader keys`) it answers on this machine only.
 
     \b
     ntrader serve --with-worker
     ntrader serve --port 9000
     """
     require_extra()
+    from ntrader.api.keys import AccessOptions
     from ntrader.api.serving import Serving
     from ntrader.api.serving import serve as serve_api
 
@@ -39,9 +47,14 @@ def serve(app: App, host: str, port: int, with_worker: bool, slots: int, grace: 
         port=port,
         worker_slots=slots if with_worker else None,
         grace_seconds=grace,
+        access=AccessOptions(
+            requests_per_minute=app.settings.rate_limit, origins=app.settings.cors_origins
+        ),
+        webhooks=webhook_policy(app),
     )
 
     def ready(address: str) -> None:
         app.say(f"Serving on {address}/api/v1 (its documentation: {address}/api/v1/docs).")
 
-    app.call(lambda workspace: serve_api(workspace, serving, ready=ready), pooled=True)
+    with traced(app):
+        app.call(lambda workspace: serve_api(workspace, serving, ready=ready), pooled=True)

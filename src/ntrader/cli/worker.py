@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import click
 
 from ntrader.cli.app import App, pass_app
 from ntrader.errors import UsageError
 
-_EXTRA = ("fastapi", "uvicorn", "procrastinate", "psycopg")
+if TYPE_CHECKING:
+    from ntrader.services.webhooks import WebhookPolicy
+
+_EXTRA = ("fastapi", "httpx", "procrastinate", "prometheus_client", "psycopg", "uvicorn")
 
 slots_option = click.option(
     "--slots",
@@ -42,11 +49,38 @@ def require_extra() -> None:
         )
 
 
+def webhook_policy(app: App) -> WebhookPolicy:
+    """Return how the user wants webhooks to be used."""
+    from ntrader.services.webhooks import WebhookPolicy
+
+    return WebhookPolicy(private_allowed=app.settings.webhook_private)
+
+
+@contextmanager
+def traced(app: App) -> Iterator[None]:
+    """Send traces of the block, where the environment says where to."""
+    from ntrader import tracing
+
+    if not tracing.wanted(os.environ):
+        yield
+        return
+    if not tracing.installed():
+        app.note("There are no traces: install them with `pip install 'ntrader[otel]'`.")
+        yield
+        return
+    tracing.configure()
+    try:
+        yield
+    finally:
+        tracing.close()
+
+
 @click.command()
 @slots_option
 @grace_option
+@click.option("--check", is_flag=True, help="Only tell whether a worker of this machine works.")
 @pass_app
-def worker(app: App, slots: int, grace: float) -> None:
+def worker(app: App, slots: int, grace: float, check: bool) -> None:
     """Carry out the runs that the service has accepted, until Ctrl-C or SIGTERM.
 
     Needs the extra `server`. Any number of workers may run, on any number of machines that share
@@ -54,14 +88,24 @@ def worker(app: App, slots: int, grace: float) -> None:
 
     \b
     ntrader worker --slots 4
+    ntrader worker --check
     """
     require_extra()
+    if check:
+        from ntrader.services.jobs_heard import check_worker
+
+        app.say(app.call(check_worker))
+        return
     from ntrader.api.serving import work
 
     def ready(name: str) -> None:
         app.say(f"Working as {name}, {slots} at a time.")
 
-    app.call(
-        lambda workspace: work(workspace, slots=slots, grace_seconds=grace, ready=ready),
-        pooled=True,
-    )
+    webhooks = webhook_policy(app)
+    with traced(app):
+        app.call(
+            lambda workspace: work(
+                workspace, slots=slots, grace_seconds=grace, ready=ready, webhooks=webhooks
+            ),
+            pooled=True,
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import sys
@@ -95,7 +96,12 @@ def run(
         return f"after {simulation.bars_done:,} of {len(bars):,} bars"
 
     try:
-        with _interruptible(), _quiet(), contextlib.redirect_stdout(sys.stderr):
+        with (
+            _forked_children_end_here(),
+            _interruptible(),
+            _quiet(),
+            contextlib.redirect_stdout(sys.stderr),
+        ):
             notices = simulation.run()
         return _result(config, bars, simulation.ledger, metadata, notices=notices, started=started)
     except KeyboardInterrupt:

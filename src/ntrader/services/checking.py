@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -322,14 +323,15 @@ def _note_stray(
 def _settle_strays(check: _Check, *, repair: bool) -> None:
     """Set aside or report what has no row and is still there."""
     home = check.workspace.home
-    with not_filling(home) as quiet:
+    # Who only looks needs no lock, and may look at a home that cannot be written to.
+    with not_filling(home) if repair else nullcontext(False) as quiet:
         shelf = new_shelf(home)
         aside = 0
         for problem in check.strays:
             path = home / str(problem.file)
             if modified(path) is None:
                 continue
-            if repair and quiet and set_aside(path, home=home, shelf=shelf):
+            if quiet and set_aside(path, home=home, shelf=shelf):
                 aside += 1
             else:
                 check.report.add(problem)

@@ -53,7 +53,7 @@ if TYPE_CHECKING:
     from ntrader.domain.runs import BacktestRun
     from ntrader.domain.sources import StrategySource
     from ntrader.services.workspace import Workspace
-    from ntrader.storage.bulk import NewRun
+    from ntrader.storage.saving import NewRun
     from ntrader.storage.store import Store
 
 SUFFIX = ".zip"
@@ -287,7 +287,7 @@ async def _new_run(
     workspace: Workspace, store: Store, bundle: Bundle, record: RunRecord, now: datetime
 ) -> NewRun:
     """Keep the files of a run, and return the run as it is to be saved."""
-    from ntrader.storage.bulk import NewRun
+    from ntrader.storage.saving import NewRun
 
     dataset = await store.datasets.find_by_hash(record.snapshot.config.dataset_hash)
     if dataset is None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ntrader.domain.events import Event, EventType
-from ntrader.domain.queries import Cursor, RunFilter, RunList, RunOrder
+from ntrader.domain.queries import Cursor, Page, RunFilter, RunList, RunOrder
 from ntrader.domain.runs import BacktestRun, RunDetails, RunStatus
 from ntrader.domain.strategies import ClassInFile, StrategyType
 from ntrader.errors import DamagedError, NotFoundError, UsageError
@@ -36,10 +36,14 @@ async def list_runs(
         CursorMismatchError: `after` belongs to another filter or order.
         UsageError: no strategy is of the type that is wanted.
     """
-    store = await workspace.store()
-    page = await store.runs.page(where, order, limit=limit, after=after)
-    if not page.items and where.strategy_type is not None:
-        await _refuse_unknown_type(store, where.strategy_type)
+
+    async def page_of(store: Store) -> Page[BacktestRun]:
+        found = await store.runs.page(where, order, limit=limit, after=after)
+        if not found.items and where.strategy_type is not None:
+            await _refuse_unknown_type(store, where.strategy_type)
+        return found
+
+    page = await workspace.read(page_of)
     return RunList(page, await stale_pins(workspace, page.items))
 
 
@@ -65,8 +69,7 @@ async def runs_beginning(
 
 async def summarize_runs(workspace: Workspace, where: RunFilter) -> tuple[StrategySummary, ...]:
     """Return what the matching runs of each strategy amount to, by the strategy's name."""
-    store = await workspace.store()
-    return await store.runs.summaries(where)
+    return await workspace.read(lambda store: store.runs.summaries(where))
 
 
 async def find_run(workspace: Workspace, reference: str) -> BacktestRun:

@@ -175,10 +175,13 @@ async def run_state(jobs: Jobs, run_id: UUID) -> dict[str, Any]:
         NotFoundError: there is no such run.
     """
     submission = await jobs.submissions.find(run_id)
-    if submission is not None:
-        return submission_document(submission)
     store = await jobs.workspace.store()
-    return state_of_run(await store.runs.get(run_id))
+    if submission is None:
+        return state_of_run(await store.runs.get(run_id))
+    if submission.status is SubmissionStatus.DONE:
+        # A command may have deleted it, and commands know nothing of submissions.
+        await store.runs.get(run_id)
+    return submission_document(submission)
 
 
 async def saved_run(jobs: Jobs, run_id: UUID) -> BacktestRun:

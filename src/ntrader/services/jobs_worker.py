@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from ntrader import logs
+from ntrader import logs, tracing
 from ntrader.domain.submissions import MAX_ATTEMPTS, RunProgress, Submission, SubmissionStatus
 from ntrader.errors import DatabaseError, DatabaseUnavailableError
 from ntrader.services.jobs_execution import Ended, RunTask, saved_ending
@@ -44,9 +44,9 @@ class Worker:
         self._slots = Slots(jobs.workspace, slots)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._consumer = Consumer(
-            self._submissions.database.url,
+            jobs.workspace.direct_database().url,
             self._submissions.queue.schema,
-            {RUN_TASK: self._carry_out},
+            {RUN_TASK: self._traced},
             queues=[RUNS],
             slots=slots,
             name=self.name,
@@ -87,13 +87,18 @@ class Worker:
                 self._log.warning("rescue_failed", reason=error.message)
             await asyncio.sleep(RESCUE_SECONDS)
 
-    async def _carry_out(self, delivery: Delivery) -> None:
+    async def _traced(self, delivery: Delivery) -> None:
+        with tracing.span("run", run_id=delivery.arguments["run_id"]) as span:
+            await self._carry_out(delivery, span)
+
+    async def _carry_out(self, delivery: Delivery, span: tracing.Tracing) -> None:
         run_id = UUID(delivery.arguments["run_id"])
         log = self._log.bind(run_id=str(run_id))
         submission = await self._begin(run_id)
         if submission is None:
             return
         log = log.bind(request_id=submission.request_id, attempt=submission.attempts)
+        span.set("ntrader.request_id", submission.request_id)
         log.info("run_begun")
         try:
             ended = await self._ended(submission)

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from ntrader.storage.journal import Entry
     from ntrader.storage.store import Store
 
+MAX_TRADE_EVENTS = 1_000
+"""So many closed trades of a run are events; all are in its file of trades. See specs/queries.md."""
+
 ENDING = "ending"
 """The member of a journal entry's document that says how the run ended."""
 
@@ -160,7 +163,7 @@ def events_of(outcome: Outcome) -> Iterator[Event]:
     )
     match outcome:
         case EnhancedBacktestResult():
-            for trade in outcome.trades:
+            for trade in outcome.trades[:MAX_TRADE_EVENTS]:
                 yield Event(
                     type=EventType.TRADE_CLOSED,
                     timestamp=trade.closed_at,
@@ -179,6 +182,7 @@ def events_of(outcome: Outcome) -> Iterator[Event]:
                     "duration_seconds": round(outcome.duration_seconds, 6),
                     "fills": len(outcome.fills),
                     "result_digest": outcome.result_digest,
+                    **_trades_left_out(outcome),
                 },
             )
         case BacktestFailure():
@@ -187,6 +191,11 @@ def events_of(outcome: Outcome) -> Iterator[Event]:
                 timestamp=outcome.finished_at,
                 payload={"message": outcome.message, "bars_done": outcome.bars_done},
             )
+
+
+def _trades_left_out(outcome: EnhancedBacktestResult) -> dict[str, int]:
+    left_out = len(outcome.trades) - MAX_TRADE_EVENTS
+    return {"trades_left_out": left_out} if left_out > 0 else {}
 
 
 def _trade_payload(trade: Trade) -> dict[str, Any]:

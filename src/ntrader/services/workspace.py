@@ -7,11 +7,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ntrader.errors import InvalidConfigError
 from ntrader.storage.embedded import EmbeddedServer
+from ntrader.storage.replica import Replica
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ntrader.engine.catalog import Catalog
     from ntrader.storage.artifacts import ArtifactStore
@@ -32,6 +32,8 @@ class Workspace:
         pg_bin: the binaries of the embedded server, if not those that come with the package.
         tell: is told what else was done for the user, a line at a time.
         pooled: keep as many connections to the database as a service needs.
+        listen_url: the same database without a pooler in between, to LISTEN on.
+        read_url: a replica of it, which lists are read from.
     """
 
     def __init__(
@@ -42,6 +44,8 @@ class Workspace:
         pg_bin: Path | None = None,
         tell: Callable[[str], None] | None = None,
         pooled: bool = False,
+        listen_url: str | None = None,
+        read_url: str | None = None,
     ) -> None:
         self.home = home
         self._pooled = pooled
@@ -50,8 +54,13 @@ class Workspace:
         self._pg_bin = pg_bin
         self._store: Store | None = None
         self._database: Database | None = None
+        self._listen_url = listen_url
+        self._direct: Database | None = None
+        self._replica = None if read_url is None else Replica(read_url, pooled=pooled)
 
     async def __aenter__(self) -> Self:
+        if self._replica is not None:
+            self._replica.check()
         return self
 
     async def __aexit__(
@@ -61,8 +70,9 @@ class Workspace:
         traceback: TracebackType | None,
     ) -> None:
         try:
-            if self._database is not None:
-                await self._database.close()
+            for opened in (self._database, self._direct, self._replica):
+                if opened is not None:
+                    await opened.close()
         finally:
             if self.database_url is None:
                 self.server.release()
@@ -103,16 +113,14 @@ class Workspace:
         return DatabaseUrl.parse(self.database_url).place
 
     def censored(self, text: str) -> str:
-        """Return a text without the passwords of the database URL."""
-        if self.database_url is None:
-            return text
-        from ntrader.storage.urls import DatabaseUrl
+        """Return a text without the passwords of the database URLs."""
+        from ntrader.storage.urls import censored
 
-        try:
-            return DatabaseUrl.parse(self.database_url).censored(text)
-        except InvalidConfigError:
-            # Nobody knows which part of it is the password.
-            return text.replace(self.database_url, "***")
+        replica = None if self._replica is None else self._replica.url
+        for url in (self.database_url, self._listen_url, replica):
+            if url is not None:
+                text = censored(text, url)
+        return text
 
     def recipe(self) -> dict[str, str | None]:
         """Return what another process opens the same workspace with, as JSON values.
@@ -157,6 +165,30 @@ class Workspace:
             else:
                 self._database = Database(self.database_url, pooled=self._pooled)
         return self._database
+
+    def direct_database(self) -> Database:
+        """Return the database without a pooler in between: LISTEN works on it.
+
+        Raises:
+            DatabaseUnavailableError: the embedded server cannot be started.
+        """
+        from ntrader.storage.database import Database
+
+        if self._listen_url is None:
+            return self.database()
+        if self._direct is None:
+            self._direct = Database(self._listen_url, pooled=self._pooled)
+        return self._direct
+
+    async def read[T](self, work: Callable[[Store], Awaitable[T]]) -> T:
+        """Return what `work` reads, which may be a moment old: from the replica if there is one.
+
+        A replica that is away, or whose schema is another one, is done without.
+        """
+        store = await self.store()
+        if self._replica is None:
+            return await work(store)
+        return await self._replica.read(work, instead=store)
 
     async def store(self) -> Store:
         """Return the store, its schema brought to this version.

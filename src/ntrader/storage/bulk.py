@@ -4,9 +4,7 @@ COPY takes rows as they are, so what is there already is left out before. Betwee
 may save one of the runs; then the database refuses all of them, and nothing is saved.
 """
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -15,11 +13,9 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Uuid
 
-from ntrader.domain.annotations import NOTHING_SAID, Annotations
-from ntrader.domain.artifacts import Artifact
-from ntrader.domain.events import Event
-from ntrader.domain.results import EnhancedBacktestResult, Outcome
+from ntrader.domain.results import EnhancedBacktestResult
 from ntrader.storage import rows
+from ntrader.storage.saving import NewRun, json_text
 from ntrader.storage.tables import (
     artifacts_table,
     events_table,
@@ -31,25 +27,6 @@ from ntrader.storage.tables import (
 
 BATCH = 500
 """How many runs are worth one transaction: more are not faster, and take more memory."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewRun:
-    """A run that is to be saved, with all that belongs to it."""
-
-    outcome: Outcome
-    dataset_id: UUID
-    strategy_id: UUID
-    data_source: str
-    artifacts: Sequence[Artifact] = ()
-    events: Sequence[Event] = ()
-    reproduced_from: UUID | None = None
-    annotations: Annotations = NOTHING_SAID
-
-    @property
-    def run_id(self) -> UUID:
-        """The run's id."""
-        return self.outcome.metadata.run_id
 
 
 async def copy_runs(connection: AsyncConnection, runs: Iterable[NewRun]) -> int:
@@ -64,7 +41,7 @@ async def copy_runs(connection: AsyncConnection, runs: Iterable[NewRun]) -> int:
     if not new:
         return 0
     known = there | wanted.keys()
-    values = [_run_values(run, known) for run in new]
+    values = [run.values(original=_known(run.reproduced_from, known)) for run in new]
     await _copy(connection, runs_table, values)
     ids = await _saved(connection, {run.run_id for run in new})
     await _copy(
@@ -101,14 +78,8 @@ _IDS = select(runs_table.c.run_id, runs_table.c.id).where(
 )
 
 
-def _run_values(run: NewRun, known: Collection[UUID]) -> dict[str, Any]:
-    return rows.run_values(
-        run.outcome,
-        dataset_id=run.dataset_id,
-        strategy_id=run.strategy_id,
-        data_source=run.data_source,
-        reproduced_from=run.reproduced_from if run.reproduced_from in known else None,
-    )
+def _known(original: UUID | None, known: Collection[UUID]) -> UUID | None:
+    return original if original in known else None
 
 
 def _event_rows(run: NewRun) -> Iterable[dict[str, Any]]:
@@ -151,11 +122,7 @@ async def _copy(
 
 
 def _encoder(table: Table, name: str) -> Callable[[Any], Any]:
-    return _json_text if isinstance(table.c[name].type, JSONB) else _as_it_is
-
-
-def _json_text(value: Any) -> str:
-    return json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return json_text if isinstance(table.c[name].type, JSONB) else _as_it_is
 
 
 def _as_it_is(value: Any) -> Any:

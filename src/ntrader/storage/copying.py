@@ -19,8 +19,8 @@ from ntrader.domain.dumps import PLAIN_FILENAME, DumpContents, TableContents
 from ntrader.errors import ConflictError, DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
-from ntrader.storage.jobs_tables import SERVICE_TABLES
 from ntrader.storage.migrations import HEAD, bring_to, current_version, take_migration_lock
+from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA, artifacts_table, datasets_table
 from ntrader.storage.timeouts import LOAD_SECONDS
 

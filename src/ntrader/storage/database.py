@@ -12,6 +12,7 @@ from typing import Any, Self
 import asyncpg
 from sqlalchemy import Executable, Row
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from ntrader.errors import (
     DatabaseBusyError,
@@ -36,6 +37,9 @@ _SERVER_SETTINGS = {
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_SECONDS}s",
 }
+# What a pooler keeps for each of its clients; it refuses all other settings of a connection.
+_POOLER_SETTINGS = frozenset({"application_name", "timezone"})
+_POOLER_HINT = "Is it PgBouncer? Then add pgbouncer=true to the database URL."
 # A connection takes ten times as long to make as a query to answer: a command keeps its one.
 _COMMAND_POOL: dict[str, Any] = {"pool_size": 1, "max_overflow": 9}
 _SERVICE_POOL: dict[str, Any] = {"pool_size": 20, "max_overflow": 10, "pool_recycle": 3600}
@@ -75,11 +79,12 @@ class Database:
         self.url = DatabaseUrl.parse(url)
         self._revive = revive
         self._answered = False
-        # A statement on its own needs no BEGIN and COMMIT around it.
+        # A statement on its own needs no BEGIN and COMMIT around it. Behind a pooler it does: the
+        # next message may reach another server process, which does not know the statement.
         self._reading: AsyncEngine = create_async_engine(
             "postgresql+asyncpg://",
-            isolation_level="AUTOCOMMIT",
-            async_creator=self._connect,
+            isolation_level="READ COMMITTED" if self.url.is_pooler else "AUTOCOMMIT",
+            creator=self._created,
             hide_parameters=True,
             json_serializer=partial(json.dumps, allow_nan=False, separators=(",", ":")),
             pool_pre_ping=True,
@@ -103,6 +108,14 @@ class Database:
     async def close(self) -> None:
         """Close the connections that are kept; the next use makes new ones."""
         await self._reading.dispose()
+
+    @property
+    def connections(self) -> tuple[int, int]:
+        """How many connections are in use now, and how many are kept besides."""
+        pool = self._reading.sync_engine.pool
+        if not isinstance(pool, QueuePool):
+            return 0, 0
+        return pool.checkedout(), pool.checkedin()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
@@ -185,6 +198,13 @@ class Database:
         """
         return self._answered or self._revive is not None
 
+    def _created(self) -> Any:
+        """Return a connection as SQLAlchemy has it; statements have no names behind a pooler."""
+        nameless = {"prepared_statement_cache_size": 0, "prepared_statement_name_func": str}
+        return self._reading.dialect.dbapi.connect(  # type: ignore[union-attr]
+            async_creator_fn=self._connect, **(nameless if self.url.is_pooler else {})
+        )
+
     async def _connect(self) -> asyncpg.Connection:
         connection = await self._connected()
         self._answered = True
@@ -199,14 +219,19 @@ class Database:
 
     async def _connected(self) -> asyncpg.Connection:
         settings = {
-            name: value for name, value in _SERVER_SETTINGS.items() if name not in self.url.settings
+            name: value
+            for name, value in _SERVER_SETTINGS.items()
+            if name not in self.url.settings
+            and (name in _POOLER_SETTINGS or not self.url.is_pooler)
         }
+        cache = {"statement_cache_size": 0} if self.url.is_pooler else {}
         try:
             return await asyncpg.connect(
                 self.url.dsn,
                 timeout=self.url.connect_seconds,
                 server_settings=settings,
                 connection_class=_Connection,
+                **cache,
             )
         except asyncpg.ClientConfigurationError as error:
             raise InvalidConfigError(
@@ -228,7 +253,9 @@ class Database:
             raise InvalidConfigError(f"The database URL {self.url} cannot be used.") from None
 
     def _not_connected(self, error: Exception) -> DatabaseUnavailableError:
-        return self._unreachable(_reason(error), SERVER_RUNS, transient=self._expected_back)
+        reason = _reason(error)
+        hint = _POOLER_HINT if reason.startswith("unsupported startup parameter") else SERVER_RUNS
+        return self._unreachable(reason, hint, transient=self._expected_back)
 
     def _unreachable(
         self, reason: str, hint: str | None, *, transient: bool = False

@@ -36,6 +36,7 @@ from ntrader.errors import NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.jobs_queue import JobQueue
 from ntrader.storage.jobs_tables import submissions_table as submissions
+from ntrader.storage.webhooks import announce
 
 CHANNEL = "ntrader_submissions"
 """Where the database tells that a submission has changed; the message is the run's id."""
@@ -164,10 +165,7 @@ class SubmissionRepository:
     async def end(
         self, run_id: UUID, status: SubmissionStatus, *, error: str | None = None
     ) -> Submission | None:
-        """Note how the run has ended; None where it had ended before, or is unknown.
-
-        Whatever must happen once when a run ends belongs into this transaction.
-        """
+        """Note how the run has ended; None where it had ended before, or is unknown."""
         return await self._change(
             _set(run_id, status=status, error=error, finished_at=func.now()).where(
                 submissions.c.status.not_in(FINAL)
@@ -201,8 +199,7 @@ class SubmissionRepository:
                 return None
             if row.job_id is not None:
                 await self.queue.cancel(connection, row.job_id)
-            await _tell(connection, run_id)
-            return _submission(row)
+            return await self._told(connection, row)
 
         return await self.database.run(work)
 
@@ -223,10 +220,17 @@ class SubmissionRepository:
             row = (await connection.execute(statement.returning(*_COLUMNS))).one_or_none()
             if row is None:
                 return None
-            await _tell(connection, row.run_id)
-            return _submission(row)
+            return await self._told(connection, row)
 
         return await self.database.run(work)
+
+    async def _told(self, connection: AsyncConnection, row: Row[Any]) -> Submission:
+        """Return a submission that has changed, after telling of it who listens for that."""
+        await _tell(connection, row.run_id)
+        changed = _submission(row)
+        if changed.status.is_final:
+            await announce(connection, self.queue, changed)
+        return changed
 
 
 def _set(run_id: UUID, **values: Any) -> Update:

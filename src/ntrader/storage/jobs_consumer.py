@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from ntrader.storage.jobs_heard import application_name
 from ntrader.storage.jobs_schema import quoted
 from ntrader.storage.urls import DatabaseUrl
 
@@ -79,7 +80,7 @@ class Consumer:
         name: str,
         grace_seconds: float,
     ) -> None:
-        self._conninfo = conninfo(url, schema)
+        self._conninfo = conninfo(url, schema, name)
         self._handlers = handlers
         self._queues = list(queues)
         self._slots = slots
@@ -179,7 +180,7 @@ def _retry_strategy() -> Any:
     return WhenAsked()
 
 
-def conninfo(url: DatabaseUrl, schema: str) -> str:
+def conninfo(url: DatabaseUrl, schema: str, name: str) -> str:
     """Return a URL's database as libpq takes it, with the queue's schema as the search path."""
     from psycopg.conninfo import make_conninfo
 
@@ -205,11 +206,12 @@ def conninfo(url: DatabaseUrl, schema: str) -> str:
     ]
     return make_conninfo(
         **{
-            "application_name": "ntrader worker",
             "connect_timeout": "10",
             "keepalives_idle": "30",
             **{name: value for name, value in given.items() if value},
             **known,
+            # By which others hear of this worker.
+            "application_name": application_name(name),
             "options": " ".join(filter(None, options)),
         }
     )

@@ -54,7 +54,7 @@ class JobQueue:
         at: datetime | None = None,
     ) -> int:
         """Put a job into a queue, to be done now or from `at` on; return its id."""
-        await self._enter(connection)
+        await self.enter(connection)
         job_id: int = (
             await connection.execute(
                 _DEFER, {"queue": queue, "task": task, "args": arguments, "at": at}
@@ -68,9 +68,9 @@ class JobQueue:
 
     async def cancel(self, connection: AsyncConnection, job_id: int) -> None:
         """Take a waiting job out, or ask the worker that has it to stop; what has ended stays."""
-        await self._enter(connection)
+        await self.enter(connection)
         await connection.execute(_CANCEL, {"job_id": job_id})
 
-    async def _enter(self, connection: AsyncConnection) -> None:
-        # The functions of the queue, and its triggers, name nothing by its schema.
+    async def enter(self, connection: AsyncConnection) -> None:
+        """Let what follows in the transaction find the queue, and its triggers each other."""
         await connection.execute(_PATH, {"schema": quoted(self.schema)})

@@ -27,6 +27,7 @@ async def rescue(database: Database, queue: JobQueue) -> int:
     async def work(connection: AsyncConnection) -> int:
         if not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_KEY})")):
             return 0
+        await queue.enter(connection)
         freed = (
             await connection.execute(_free(queue.schema), {"seconds": STALLED_SECONDS})
         ).rowcount

@@ -17,6 +17,7 @@ from ntrader.storage.migrations import take_migration_lock
 from ntrader.storage.timeouts import MIGRATION_SECONDS
 
 _APPLIED = "ntrader_applied_migrations"
+_NOTE = text(f"INSERT INTO {_APPLIED} VALUES (:name)")  # noqa: S608
 _CURRENT = text("SELECT current_schema()")
 _IS_THERE = text("SELECT to_regclass(:table) IS NOT NULL")
 _HAS_SCHEMA = text("SELECT to_regnamespace(:schema) IS NOT NULL")
@@ -88,9 +89,7 @@ async def _migrate(connection: AsyncConnection, schema: str) -> None:
             continue
         if not is_new:
             await _run_script(connection, path.read_text(encoding="utf-8"))
-        await connection.execute(
-            text(f"INSERT INTO {_APPLIED} VALUES (:name)"), {"name": name}
-        )
+        await connection.execute(_NOTE, {"name": name})
     await connection.execute(_SEARCH_PATH, {"path": usual})
 
 

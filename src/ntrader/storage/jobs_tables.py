@@ -94,6 +94,3 @@ idempotency_table = Table(
     Index("ix_idempotency_keys_created_at", "created_at"),
 )
 """A request that must not be carried out twice, and what was answered (NULL while it is at it)."""
-
-SERVICE_TABLES = frozenset(SERVICE_SCHEMA.tables)
-"""The names of the service's tables."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE = "ntrader_alembic_version"
-HEAD = "0005"
+HEAD = "0006"
 """The newest revision; a test holds it against the scripts."""
 
 _VERSION: Select[tuple[str]] = select(column("version_num")).select_from(table(VERSION_TABLE))

@@ -135,7 +135,9 @@ def _successful_parts(
     )
     if needs_run(where):
         successful = successful.join(runs_table, runs_table.c.id == run)
-    undefined = _older(successful.where(metric.is_(None)).order_by(run.desc()), run, after)
+    # Written as the index is: PostgreSQL does not see that NULLs are all alike, and would sort.
+    among_undefined = (metric.desc().nulls_last(), run.desc())
+    undefined = _older(successful.where(metric.is_(None)).order_by(*among_undefined), run, after)
     if after is not None and after.value is None:
         yield undefined
         return

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import Numeric, Row, Select, func, select
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset, Instrument
@@ -42,6 +42,11 @@ _DIGITS = 18
 _RATIO = Decimal("0.00000001")
 _MONEY = Decimal("0.0001")
 _MONEY_COLUMNS = frozenset({"final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"})
+_RATIO_COLUMNS = tuple(
+    name
+    for name in METRICS
+    if isinstance(metrics_table.c[name].type, Numeric) and name not in _MONEY_COLUMNS
+)
 
 _BASE64 = "base64"
 
@@ -76,7 +81,7 @@ def run_values(
     dataset_id: UUID,
     strategy_id: UUID,
     data_source: str,
-    reproduced_from: ColumnElement[UUID] | UUID | None,
+    reproduced_from: UUID | None,
     mode: RunMode = RunMode.BACKTEST,
 ) -> dict[str, Any]:
     """Return a run's columns, but for its id."""
@@ -150,12 +155,10 @@ def run_from(row: Row[Any]) -> BacktestRun:
 
 def _metrics_from(row: Row[Any]) -> PerformanceMetrics:
     columns = row._mapping
-    values: dict[str, Any] = {
-        name: float(columns[name])
-        if isinstance(columns[name], Decimal) and name not in _MONEY_COLUMNS
-        else columns[name]
-        for name in METRICS
-    }
+    values: dict[str, Any] = {name: columns[name] for name in METRICS}
+    for name in _RATIO_COLUMNS:
+        if values[name] is not None:
+            values[name] = float(values[name])
     return PerformanceMetrics(**values, undefined=row.metadata.get(UNDEFINED_METRICS, {}))
 
 
@@ -307,6 +310,9 @@ def _number(name: str, value: Any) -> Any:
 
 def _text(value: str) -> str:
     """Return `value` without what PostgreSQL cannot store: NUL and halves of surrogate pairs."""
+    if value.isascii() and "\0" not in value:
+        # Nearly every text; a run has eighty of them.
+        return value
     return value.replace("\0", "\ufffd").encode(errors="replace").decode()
 
 

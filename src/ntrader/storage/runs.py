@@ -1,32 +1,29 @@
 """The repository of runs."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import fields
 from itertools import batched
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import DateTime, Row, Select, Text, Uuid, bindparam, delete, insert, select, text
-from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Row, Select, delete, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.events import Event, EventType
 from ntrader.domain.queries import Count, Cursor, Page, RunFilter, RunOrder
-from ntrader.domain.results import EnhancedBacktestResult, Outcome
+from ntrader.domain.results import Outcome
 from ntrader.domain.runs import BacktestRun, RunMode
 from ntrader.domain.summaries import StrategySummary
 from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
 from ntrader.storage import rows
-from ntrader.storage.annotations import annotate_run
-from ntrader.storage.bulk import BATCH, NewRun, copy_runs
+from ntrader.storage.bulk import BATCH, copy_runs
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.references import Newest, Prefix, parse_prefix, parse_reference
+from ntrader.storage.saving import NewRun, save_run
 from ntrader.storage.summaries import summary_from, summary_statement
-from ntrader.storage.tables import artifacts_table, events_table, metrics_table, runs_table
+from ntrader.storage.tables import artifacts_table, events_table, runs_table
 
 COUNT_CAP = 1_000
 
@@ -209,54 +206,19 @@ class RunRepository:
             ConflictError: the dataset or the strategy does not exist.
             DatabaseError: a value breaks one of the store's rules.
         """
-        original = None
-        if reproduced_from is not None:
-            original = (
-                select(runs_table.c.run_id)
-                .where(runs_table.c.run_id == reproduced_from)
-                .scalar_subquery()
+        return await self._add_one(
+            NewRun(
+                outcome=outcome,
+                dataset_id=dataset_id,
+                strategy_id=strategy_id,
+                data_source=data_source,
+                artifacts=artifacts,
+                events=events,
+                reproduced_from=reproduced_from,
+                annotations=annotations,
+                mode=mode,
             )
-        values = rows.run_values(
-            outcome,
-            dataset_id=dataset_id,
-            strategy_id=strategy_id,
-            data_source=data_source,
-            reproduced_from=original,
-            mode=mode,
         )
-
-        async def save(connection: AsyncConnection) -> bool:
-            statement = (
-                upsert(runs_table)
-                .values(values)
-                .on_conflict_do_nothing(index_elements=["run_id"])
-                .returning(runs_table.c.id)
-            )
-            new_id = await connection.scalar(statement)
-            if new_id is None:
-                return False
-            if artifacts:
-                await connection.execute(
-                    insert(artifacts_table), [rows.artifact_values(each) for each in artifacts]
-                )
-            if events:
-                await connection.execute(
-                    _INSERT_EVENTS, rows.event_columns(outcome.metadata.run_id, events)
-                )
-            await annotate_run(connection, outcome.metadata.run_id, annotations)
-            # Last: its triggers lock a row of the strategy's statistics until the commit.
-            if isinstance(outcome, EnhancedBacktestResult):
-                await connection.execute(
-                    insert(metrics_table),
-                    {
-                        "backtest_run_id": new_id,
-                        **{name: values[name] for name in rows.COPIED},
-                        **rows.metrics_values(outcome.metrics),
-                    },
-                )
-            return True
-
-        return await self._database.run(save)
 
     async def add_many(self, runs: Sequence[NewRun]) -> int:
         """Save many runs by COPY, in transactions of `BATCH` runs; return how many were new.
@@ -273,8 +235,7 @@ class RunRepository:
             return sum([await self._add_one(run) for run in runs])
 
     async def _add_one(self, run: NewRun) -> bool:
-        about = {each.name: getattr(run, each.name) for each in fields(run)}
-        return await self.add(about.pop("outcome"), **about)
+        return await self._database.run(lambda connection: save_run(connection, run))
 
     async def delete(self, run_ids: Iterable[UUID]) -> tuple[Artifact, ...]:
         """Delete runs with all that belongs to them; return the files to remove.
@@ -337,18 +298,6 @@ class RunRepository:
         found: Sequence[Row[Any]] = await self._database.fetch(statement)
         return tuple(rows.run_from(row) for row in found)
 
-
-# A run may have thousands of events. One statement that takes a column at a time saves them in
-# half the time that one statement for each row takes.
-_INSERT_EVENTS = text(
-    "INSERT INTO events (run_id, event_type, timestamp, payload)"
-    " SELECT :run_id, * FROM unnest(:event_types, :timestamps, :payloads)"
-).bindparams(
-    bindparam("run_id", type_=Uuid),
-    bindparam("event_types", type_=ARRAY(Text)),
-    bindparam("timestamps", type_=ARRAY(DateTime(timezone=True))),
-    bindparam("payloads", type_=ARRAY(JSONB)),
-)
 
 _LIST = "`ntrader history` lists the runs."
 

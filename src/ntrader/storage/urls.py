@@ -11,6 +11,7 @@ from ntrader.storage.timeouts import CONNECT_SECONDS, OPERATION_SECONDS
 
 _SCHEME = re.compile(r"postgres(ql)?(\+\w+)?", re.IGNORECASE)
 _SSL = {"true": "require", "1": "require", "false": "disable", "0": "disable"}
+_TRUE = frozenset({"true", "1", "yes", "on"})
 _SECRET = frozenset({"password", "sslpassword"})
 _SHORTEST_SECRET = 4
 # What is shown of the options. Any other may be the rest of a password with an & in it.
@@ -66,7 +67,8 @@ class DatabaseUrl:
     """Where a database is, in the form that asyncpg takes.
 
     `dsn` may hold a password and is never shown; the text of this value is the URL without one.
-    `settings` are the names of the server's settings that the URL gives.
+    `settings` are the names of the server's settings that the URL gives. With `pgbouncer=true` a
+    pooler gives out its server's connections by the transaction (`is_pooler`).
     """
 
     dsn: str = field(repr=False)
@@ -75,6 +77,7 @@ class DatabaseUrl:
     command_seconds: float = OPERATION_SECONDS
     settings: frozenset[str] = frozenset()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
+    is_pooler: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -110,6 +113,7 @@ class DatabaseUrl:
             command_seconds,
             _settings(options),
             _secrets(password, query),
+            query.get("pgbouncer", "").lower() in _TRUE,
         )
 
     def censored(self, text: str) -> str:
@@ -133,6 +137,15 @@ class DatabaseUrl:
 
     def __str__(self) -> str:
         return self.redacted
+
+
+def censored(text: str, url: str) -> str:
+    """Return a text without the passwords of a URL, whether that can be read or not."""
+    try:
+        return DatabaseUrl.parse(url).censored(text)
+    except InvalidConfigError:
+        # Nobody knows which part of it is the password.
+        return text.replace(url, "***")
 
 
 def _options(query: dict[str, str]) -> dict[str, str]:

@@ -69,7 +69,7 @@ def holders(path: Path) -> tuple[int, ...] | None:
     """Return the processes that hold a shared lock on `path`, or None where it cannot be known."""
     try:
         inode = path.stat().st_ino
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     try:
         # A line is "1: FLOCK  ADVISORY  READ 812 fe:00:1057 0 EOF".
