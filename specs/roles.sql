@@ -12,6 +12,10 @@
 --
 --        CREATE ROLE alice LOGIN PASSWORD '...' IN ROLE ntrader_writer;
 --        CREATE ROLE dashboard LOGIN PASSWORD '...' IN ROLE ntrader_reader;
+--        CREATE ROLE service LOGIN PASSWORD '...' IN ROLE ntrader_service;
+--
+--    `ntrader serve`, `ntrader worker` and `ntrader keys` are for the last: hashes of keys and
+--    secrets of webhooks are nobody else's.
 --
 -- After an upgrade of ntrader: `ntrader db upgrade` as the owner, then this file again; what is
 -- there already stays.
@@ -30,8 +34,16 @@ EXCEPTION WHEN duplicate_object THEN
 END
 $$;
 
--- A writer can do what a reader can.
+DO $$
+BEGIN
+    CREATE ROLE ntrader_service NOLOGIN;
+EXCEPTION WHEN duplicate_object THEN
+END
+$$;
+
+-- A writer can do what a reader can, and the service what a writer can.
 GRANT ntrader_reader TO ntrader_writer;
+GRANT ntrader_writer TO ntrader_service;
 
 -- Nobody else connects, and only the owner makes tables.
 DO $$
@@ -57,3 +69,7 @@ GRANT UPDATE ON run_notes, strategies TO ntrader_writer;
 
 -- What the service is asked for, and how far it is.
 GRANT SELECT, INSERT, UPDATE, DELETE ON submissions, idempotency_keys TO ntrader_writer;
+
+-- Who may ask the service, and whom it tells. Keys are revoked, never deleted.
+GRANT SELECT, INSERT, UPDATE ON api_keys TO ntrader_service;
+GRANT SELECT, INSERT, UPDATE, DELETE ON webhooks, webhook_deliveries TO ntrader_service;

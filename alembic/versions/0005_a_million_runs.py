@@ -30,7 +30,10 @@ INDEXES = (
         WHERE execution_status = 'failed'
     """,
     "CREATE INDEX ix_performance_metrics_created_at ON performance_metrics (created_at)",
-    "CREATE INDEX ix_performance_metrics_symbol ON performance_metrics (instrument_symbol)",
+    """
+    CREATE INDEX ix_performance_metrics_symbol_sharpe_ratio ON performance_metrics
+        (instrument_symbol, sharpe_ratio DESC NULLS LAST, backtest_run_id DESC)
+    """,
     *(
         f"CREATE INDEX ix_performance_metrics_{metric} ON performance_metrics"
         f" ({metric} DESC NULLS LAST, backtest_run_id DESC)"
@@ -51,7 +54,7 @@ ADDED_INDEXES = (
     "ix_backtest_runs_timeframe",
     "ix_backtest_runs_strategy_failed",
     "ix_performance_metrics_created_at",
-    "ix_performance_metrics_symbol",
+    "ix_performance_metrics_symbol_sharpe_ratio",
     "ix_performance_metrics_cagr",
     "ix_performance_metrics_calmar_ratio",
     "ix_performance_metrics_max_drawdown",

@@ -13,7 +13,8 @@
     │   └── SchemaError
     ├── DamagedError                    1  a stored file is not what was stored
     ├── ConflictError                   1  refused, because something else needs it as it is
-    └── JournalError                    1  what is begun cannot be written down
+    ├── JournalError                    1  what is begun cannot be written down
+    └── MachineError                    1  a disk that is full, a file that may not be used
 
 A message says what happened, a hint what to do next. The exit code belongs to the class.
 TerminatedError stands beside the tree: it is no fault of anybody's.
@@ -122,6 +123,12 @@ class JournalError(NtraderError):
     """The journal cannot be used."""
 
     code = "journal"
+
+
+class MachineError(NtraderError):
+    """The machine refuses it."""
+
+    code = "machine"
 
 
 class TerminatedError(SystemExit):

@@ -119,6 +119,7 @@ def test_lists_take_the_filters_and_the_cursor_of_history(api: Api) -> None:
         ({"after": "nonsense"}, "after"),
         ({"where": "sharpe_ratio >"}, "where"),
         ({"param": "fast_period"}, "param"),
+        ({"param": "fast_period=" + "9" * 400}, "param"),
         ({"status": "running"}, "status"),
         ({"timeframe": "1y"}, "timeframe"),
         ({"since": "yesterday"}, "since"),
@@ -296,6 +297,8 @@ def test_a_failed_run_is_recorded_with_its_reason(api: Api) -> None:
         {"metrics": {"total_trades": 0, "winning_trades": 0, "losing_trades": 0, "win_rate": 2}},
         {"error_message": "But it succeeded."},
         {"end": "2023-01-01T00:00:00Z"},
+        {"start": "0001-01-01T00:00:00+14:00"},
+        {"executed_at": "9999-12-31T23:59:59Z"},
         {"initial_capital": -1},
     ],
 )

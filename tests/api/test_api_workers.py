@@ -12,7 +12,7 @@ import pytest
 from support.service import Api, ServiceProcess, bars, eventually, process
 
 OWN_STRATEGIES = '''
-import os, signal
+import os, signal, time
 from ntrader.engine.strategies import LongFlatStrategy, StrategyParameters
 
 class KillsItsWorker(LongFlatStrategy[StrategyParameters]):
@@ -20,6 +20,8 @@ class KillsItsWorker(LongFlatStrategy[StrategyParameters]):
 
     def on_bar(self, bar):
         os.kill(os.getppid(), signal.SIGKILL)
+        # Until the kernel has ended the worker, and us with it: a run this short might be saved.
+        time.sleep(600)
 
 class KillsItself(LongFlatStrategy[StrategyParameters]):
     """Ends its own process."""

@@ -24,13 +24,14 @@ from typing import Any
 
 import asyncpg
 
+from ntrader.domain.queries import Page
 from ntrader.services.workspace import Workspace
 from ntrader.storage.embedded import EmbeddedServer
 from support.database import execute
 
-from .filling import fill
+from .filling import fill, multiply
 from .measuring import Times, alternate
-from .questions import questions, sample
+from .questions import LIMIT, Question, questions, sample
 from .saving import measure_saving
 from .timing import Subject, environment, ntrader, print_table, time_in_turn
 
@@ -40,19 +41,24 @@ PEER = Path(__file__).parent / "peers" / "mlflow_runs.py"
 TABLES = ("backtest_runs", "performance_metrics", "run_statistics")
 
 
-async def measure_store(url: str, home: Path, *, runs: int, rounds: int) -> dict[str, Any]:
-    """Fill an empty database and measure."""
+async def measure_store(
+    url: str, home: Path, *, runs: int, rounds: int, filled: int | None = None
+) -> dict[str, Any]:
+    """Fill an empty database and measure; with `filled`, the runs beyond so many are copies."""
     async with Workspace(home, database_url=url) as workspace:
         store = await workspace.store()
-        filling = await fill(store, runs)
+        copies = max(runs // filled - 1, 0) if filled else 0
+        filling = await fill(store, runs // (copies + 1))
         connection = await asyncpg.connect(url)
         try:
+            await multiply(connection, copies)
             await connection.execute("SET plan_cache_mode = force_custom_plan")
             await connection.execute("VACUUM ANALYZE")
             sizes = await table_sizes(connection, runs)
             about = await sample(connection)
             found = {}
             for question in questions(connection, workspace, store, about):
+                await check_agreement(question)
                 ways = {"floor": question.floor, "store": question.store}
                 if question.service is not None:
                     ways["service"] = question.service
@@ -67,8 +73,21 @@ async def measure_store(url: str, home: Path, *, runs: int, rounds: int) -> dict
         "filled_runs_per_second": round(filling.runs_per_second),
         "bytes_per_run": sizes,
         "seconds": found,
-        "commands": measure_commands(url, home),
+        "commands": measure_commands(url, home, rounds=min(rounds, 3)),
     }
+
+
+async def check_agreement(question: Question) -> None:
+    """Make sure that a list by hand is the product's; that has runs without the metric after it.
+
+    Raises:
+        RuntimeError: it is another.
+    """
+    by_hand, ours = await question.floor(), await question.store()
+    if isinstance(ours, Page):
+        expected = [row["run_id"] for row in by_hand[:LIMIT]]
+        if [run.run_id for run in ours.items[: len(expected)]] != expected:
+            raise RuntimeError(f"{question.name}: the lists differ")
 
 
 async def table_sizes(connection: asyncpg.Connection, runs: int) -> dict[str, float]:
@@ -90,7 +109,7 @@ def _row(times: dict[str, Times], aim: float | None) -> dict[str, Any]:
     return {**row, "ratio": times["store"].best / times["floor"].best, "aim": aim}
 
 
-def measure_commands(url: str, home: Path, *, rounds: int = 3) -> dict[str, float]:
+def measure_commands(url: str, home: Path, *, rounds: int) -> dict[str, float]:
     """Return what whole commands take, as multiples of `python -c pass`."""
     subjects = [
         Subject("bare", [sys.executable, "-c", "pass"]),
@@ -116,14 +135,21 @@ def measure_peer(python: str, url: str, *, runs: int, rounds: int) -> dict[str, 
 
 
 def measure(
-    home: Path, *, sizes: list[int], rounds: int, peer: str | None = None, peer_runs: int = 10_000
+    home: Path,
+    *,
+    sizes: list[int],
+    rounds: int,
+    filled: int | None = None,
+    peer: str | None = None,
+    peer_runs: int = 10_000,
 ) -> dict[str, Any]:
     """Measure stores of all sizes on one server."""
     stores, beside = [], None
     with EmbeddedServer(home) as address:
         for runs in sizes:
             url = _new_database(address.dsn, f"bench_{runs}")
-            stores.append(asyncio.run(measure_store(url, home, runs=runs, rounds=rounds)))
+            store = measure_store(url, home, runs=runs, rounds=rounds, filled=filled)
+            stores.append(asyncio.run(store))
             print_store(stores[-1], stores[0])
         if peer is not None:
             url = _new_database(address.dsn, "bench_mlflow")
@@ -183,6 +209,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--runs", type=int, nargs="+", default=list(SIZES), metavar="COUNT")
     parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument(
+        "--fill", type=int, metavar="COUNT", help="make up so many, and copy them for larger stores"
+    )
     parser.add_argument("--peer", metavar="PYTHON", help="a Python that has MLflow")
     parser.add_argument("--peer-runs", type=int, default=10_000)
     parser.add_argument("--directory", type=Path, help="where the server keeps its data")
@@ -194,6 +223,7 @@ def main() -> None:
             Path(home),
             sizes=given.runs,
             rounds=given.rounds,
+            filled=given.fill,
             peer=given.peer,
             peer_runs=given.peer_runs,
         )

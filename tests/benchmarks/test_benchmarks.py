@@ -3,6 +3,7 @@
 import pytest
 
 from benchmarks import run_overhead
+from benchmarks.__main__ import measure
 from benchmarks.timing import Timing
 from support.homes import temporary_home
 
@@ -12,6 +13,17 @@ def test_a_script_without_ntrader_gets_the_same_fills_and_equity() -> None:
         (result,) = run_overhead.measure(home, bars=2_000, rounds=1, fills=["next-open"])
 
     assert result["fills"] > 50
+
+
+def test_the_store_answers_as_a_script_by_hand_does() -> None:
+    with temporary_home() as home:
+        figures = measure(home, sizes=[60], filled=30, rounds=1)
+
+    (store,) = figures["stores"]
+    assert store["runs"] == 60
+    assert all(row["ratio"] > 0 for row in store["seconds"].values())
+    assert {"save one run", "summary by strategy", "20 newest"} <= store["seconds"].keys()
+    assert store["bytes_per_run"]["backtest_runs"] > 1_000
 
 
 def test_different_answers_are_not_compared() -> None:

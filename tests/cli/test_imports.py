@@ -15,7 +15,7 @@ ENGINE = {"nautilus_trader", "pandas"}
 ARRAYS = {"numpy", "pyarrow"}
 DATABASE = {"sqlalchemy", "asyncpg"}
 VALIDATION = {"pydantic"}
-SERVER = {"fastapi", "uvicorn", "procrastinate", "psycopg"}
+SERVER = {"fastapi", "httpx", "prometheus_client", "procrastinate", "psycopg", "uvicorn"}
 SELDOM = {"alembic", "structlog", "yaml"}
 
 OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
@@ -44,6 +44,8 @@ WITHOUT_STORE = {
     "db --help": NOTHING_HEAVY,
     "serve --help": NOTHING_HEAVY | SERVER,
     "worker --help": NOTHING_HEAVY | SERVER,
+    "keys --help": NOTHING_HEAVY | SERVER,
+    "keys create --help": NOTHING_HEAVY | SERVER,
     "strategies": ENGINE | ARRAYS | DATABASE,
 }
 ON_A_STORE = {
@@ -56,6 +58,8 @@ ON_A_STORE = {
     "delete @ --dry-run": LISTS,
     "history --tag kept": LISTS,
     "data list": LISTS,
+    "keys list": LISTS | SERVER,
+    "keys list --json": LISTS | SERVER | {"rich"},
     "show @": READS_FILES,
     "show @ --json": READS_FILES | {"rich"},
     "compare @~1 @": READS_FILES,

@@ -17,6 +17,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("kills", "processes that are killed; with tests/faults only")
     group.addoption("--rounds", type=int, default=3, help="rounds of kills for each test")
     group.addoption("--seconds", type=float, default=8, help="how long the writers write")
+    group.addoption("--service-runs", type=int, default=20, help="runs while the service falls")
     group.addoption("--kill-seed", type=int, default=1, help="what chooses the moments")
 
 

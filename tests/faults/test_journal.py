@@ -5,14 +5,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.commands import Command
+from ntrader.cli.main import main
+from support.commands import Command, Result
 from support.processes import (
     GATED,
     KILLED_AT_A_STEP,
@@ -36,9 +37,21 @@ def place(tmp_path: Path, home: Path, database_url: str, monkeypatch: pytest.Mon
 
 
 @pytest.fixture
-def command(place: Path) -> Command:
-    """Run a command in a process of its own."""
-    return lambda *arguments, **options: run_process(*arguments, cwd=place, **options)
+def command(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run a command in this process, where its process is not what matters."""
+    monkeypatch.chdir(place)
+
+    def run(*arguments: object, env: Mapping[str, str] | None = None) -> Result:
+        with monkeypatch.context() as changed:
+            for name, value in (env or {}).items():
+                changed.setenv(name, value)
+            exit_code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Result(exit_code, captured.out, captured.err)
+
+    return run
 
 
 @contextmanager
@@ -150,26 +163,27 @@ def test_a_killed_reproduction_is_a_failed_run_linked_to_its_original(
 
 @pytest.mark.parametrize("step", [2, 12, 20])
 def test_a_run_that_is_killed_while_it_is_saved_is_saved_once(
-    command: Command, home: Path, step: int
+    command: Command, place: Path, home: Path, step: int
 ) -> None:
-    assert not check_kill_at(command, home, step), "it was not killed"
+    assert not check_kill_at(command, place, home, step), "it was not killed"
 
 
 @pytest.mark.slow
 def test_a_run_that_is_killed_at_any_step_of_being_saved_is_saved_once(
-    command: Command, home: Path
+    command: Command, place: Path, home: Path
 ) -> None:
     for step in range(1, 200):
-        if check_kill_at(command, home, step):
+        if check_kill_at(command, place, home, step):
             assert step > 20, "the steps are not counted"
             return
     raise AssertionError("the steps do not end")
 
 
-def check_kill_at(command: Command, home: Path, step: int) -> bool:
+def check_kill_at(command: Command, place: Path, home: Path, step: int) -> bool:
     """Kill a run at a step of being saved; return whether it ended before it."""
     before = {run["run_id"] for run in runs_of(command)}
-    done = command("run", "--strategy", "killed.py:Killed", env={"KILL_AT": str(step)})
+    killed = ("run", "--strategy", "killed.py:Killed")
+    done = run_process(*killed, cwd=place, env={"KILL_AT": str(step)})
     assert done.exit_code in (0, -signal.SIGKILL), done.stderr
 
     (run,) = (run for run in runs_of(command) if run["run_id"] not in before)
@@ -257,33 +271,33 @@ def test_many_commands_that_sweep_at_once_save_each_run_once(command: Command, p
     assert saved == 3, said
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        pytest.param(lambda content: content[: len(content) // 2], id="cut in half"),
-        pytest.param(lambda content: b"", id="empty"),
-        pytest.param(lambda content: content.replace(b"gated", b"grated"), id="altered"),
-    ],
-)
+DAMAGES: dict[str, Callable[[bytes], bytes]] = {
+    "cut in half": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "altered": lambda content: content.replace(b"gated", b"grated"),
+}
+
+
 def test_a_damaged_entry_is_set_aside_and_told_of_and_blocks_nothing(
-    command: Command, place: Path, home: Path, damage: Callable[[bytes], bytes]
+    command: Command, place: Path, home: Path
 ) -> None:
-    killed(place, count=2)
-    entry = min((home / "journal").iterdir())
-    damaged = damage(entry.read_bytes())
-    entry.write_bytes(damaged)
+    killed(place, count=len(DAMAGES) + 1)
+    damaged = {}
+    for entry, damage in zip(sorted((home / "journal").iterdir()), DAMAGES.values(), strict=False):
+        damaged[entry.stem] = damage(entry.read_bytes())
+        entry.write_bytes(damaged[entry.stem])
 
     first = command("history", "--json")
     second = command("history", "--json")
 
     assert first.exit_code == 0
-    assert "was set aside" in first.stderr
+    assert first.stderr.count("was set aside") == len(DAMAGES)
     assert "db status" in first.stderr
     assert len(first.json["runs"]) == 1
     assert second.stderr == ""
-    assert waiting(command) == (0, 0, 0, 1)
-    (aside,) = journal_of(command)["damaged"]
-    assert Path(aside).read_bytes() == damaged
+    assert waiting(command) == (0, 0, 0, len(DAMAGES))
+    aside = map(Path, journal_of(command)["damaged"])
+    assert {path.stem: path.read_bytes() for path in aside} == damaged
     assert "Damaged entry" in command("db", "status").stdout
 
 

@@ -17,6 +17,7 @@ from ntrader.services.workspace import Workspace
 from support.commands import Command, Result
 from support.processes import GATED, PATIENCE, ended, run_process, started, wait_until
 from support.proxy import Proxy
+from support.victims import Fault, Tally, Victim, see_through
 
 RUN = ("run", "--strategy", "gated.py:Gated")
 
@@ -109,6 +110,27 @@ def test_a_signal_where_nothing_runs_ends_the_command_with_its_number(
     assert done.exit_code == 128 + number
     assert "Traceback" not in done.stdout + done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("step", [30, 40, 50, 60])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_in_the_midst_of_talking_to_the_database_ends_the_command(
+    home: Path,
+    tmp_path: Path,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    number: signal.Signals,
+    step: int,
+) -> None:
+    """Raised where a packet is sent, it would leave a connection that nobody waits for."""
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    victim = Victim(("history",), Fault(number, step), tmp_path)
+
+    see_through([victim], Tally())
+
+    assert victim.was_hit
+    assert victim.result.exit_code == 128 + number, victim.result
+    assert "Traceback" not in victim.result.stderr
 
 
 def test_an_interrupted_command_says_so_as_json(

@@ -163,7 +163,7 @@ async def test_a_run_whose_job_is_lost_is_queued_again(
     ],
 )
 def test_the_queue_is_reached_as_the_store_is(url: str, parts: set[str]) -> None:
-    text_ = conninfo(DatabaseUrl.parse(url), "desk_queue")
+    text_ = conninfo(DatabaseUrl.parse(url), "desk_queue", "desk:1")
     assert all(part in text_ for part in parts), text_
     assert 'search_path="desk_queue"' in text_
     assert "search_path=desk " not in text_

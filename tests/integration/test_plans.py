@@ -148,6 +148,7 @@ LISTS = [
     (RunFilter(), RunOrder(), "ix_backtest_runs_created_at_id"),
     (RunFilter(), RunOrder(ascending=True), "ix_backtest_runs_created_at_id"),
     (RunFilter(strategy="sma"), BY_SHARPE, "ix_performance_metrics_strategy_sharpe_ratio"),
+    (RunFilter(symbol="S3"), BY_SHARPE, "ix_performance_metrics_symbol_sharpe_ratio"),
     (RunFilter(status=RunStatus.FAILED), RunOrder("cagr"), "ix_backtest_runs_failed"),
     (RunFilter(parameters={"fast_period": 3}), RunOrder(), "ix_backtest_runs_parameters"),
     (where("parameters.fast_period = 3"), RunOrder(), "ix_backtest_runs_parameters"),

@@ -673,17 +673,27 @@ async def test_a_source_is_kept_once(store: Store) -> None:
     assert len(await store.database.fetch(select(sources_table))) == 1
 
 
+async def change_kept_source(store: Store, more: str) -> None:
+    """Add to the files of the kept source, as only the owner can who takes the trigger away."""
+    statements = (
+        "ALTER TABLE strategy_sources DISABLE TRIGGER USER",
+        f"UPDATE strategy_sources SET files = files || '{more}'",
+        "ALTER TABLE strategy_sources ENABLE TRIGGER USER",
+    )
+    async with store.database.transaction() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+
+
 async def test_a_source_that_was_changed_in_the_table_is_refused(store: Store) -> None:
     await store.sources.keep(SOURCE)
-    changed = text("""UPDATE strategy_sources SET files = files || '{"mine.py": "import os"}'""")
-    await store.database.run(lambda connection: connection.execute(changed))
+    await change_kept_source(store, '{"mine.py": "import os"}')
     with pytest.raises(DamagedError, match="not as it was kept"):
         await store.sources.find(SOURCE.hash)
 
 
 async def test_a_source_that_leads_out_of_its_place_is_refused(store: Store) -> None:
     await store.sources.keep(SOURCE)
-    changed = text("""UPDATE strategy_sources SET files = files || '{"../evil.py": "x"}'""")
-    await store.database.run(lambda connection: connection.execute(changed))
+    await change_kept_source(store, '{"../evil.py": "x"}')
     with pytest.raises(DamagedError, match="evil"):
         await store.sources.find(SOURCE.hash)

@@ -37,6 +37,11 @@ WRITERS: dict[str, set[str]] = {
     VERSION_TABLE: set(),
 }
 FOR_WRITERS_ALONE = {"idempotency_keys": {"SELECT", "INSERT", "UPDATE", "DELETE"}}
+FOR_THE_SERVICE_ALONE = {
+    "api_keys": {"SELECT", "INSERT", "UPDATE"},
+    "webhooks": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+    "webhook_deliveries": {"SELECT", "INSERT", "UPDATE", "DELETE"},
+}
 
 type As = Callable[..., Result]
 
@@ -78,6 +83,7 @@ def shared(background: Background) -> Iterator[Shared]:
                     superuser,
                     f"CREATE ROLE alice LOGIN PASSWORD '{PASSWORD}' IN ROLE ntrader_writer",
                     f"CREATE ROLE dashboard LOGIN PASSWORD '{PASSWORD}' IN ROLE ntrader_reader",
+                    f"CREATE ROLE service LOGIN PASSWORD '{PASSWORD}' IN ROLE ntrader_service",
                     f"CREATE ROLE stranger LOGIN PASSWORD '{PASSWORD}'",
                 )
             )
@@ -129,6 +135,15 @@ def test_a_writer_runs_saves_tags_notes_compares_reproduces_and_deletes(as_: As)
     ):
         done = as_("alice", *arguments)
         assert done.exit_code == 0, (arguments, done.stderr)
+
+
+def test_keys_are_the_service_s_alone(as_: As) -> None:
+    assert as_("service", "keys", "create", "desk").exit_code == 0
+    assert as_("service", "keys", "revoke", "desk").exit_code == 0
+    for login in ("alice", "dashboard"):
+        refused = as_(login, "keys", "list")
+        assert refused.exit_code == 1
+        assert "permission denied" in refused.stderr
 
 
 def test_a_writer_saves_a_strategy_of_a_file_and_its_next_version(as_: As, tmp_path: Path) -> None:
@@ -265,6 +280,9 @@ def test_each_table_has_the_rights_that_are_meant(shared: Shared, background: Ba
         return rights
 
     for_readers: dict[str, set[str]] = {name: {"SELECT"} for name in WRITERS}
-    hidden: dict[str, set[str]] = {name: set() for name in FOR_WRITERS_ALONE}
-    assert background.run(granted("ntrader_writer")) == WRITERS | FOR_WRITERS_ALONE
+    nothing: dict[str, set[str]] = {name: set() for name in FOR_THE_SERVICE_ALONE}
+    hidden = {name: set[str]() for name in FOR_WRITERS_ALONE} | nothing
+    others: dict[str, set[str]] = {name: set() for name in WRITERS | FOR_WRITERS_ALONE}
+    assert background.run(granted("ntrader_service")) == others | FOR_THE_SERVICE_ALONE
+    assert background.run(granted("ntrader_writer")) == WRITERS | FOR_WRITERS_ALONE | nothing
     assert background.run(granted("ntrader_reader")) == for_readers | hidden

@@ -1,7 +1,7 @@
 // The shared database, through Drizzle.
 
 import { drizzle } from "drizzle-orm/postgres-js";
-import { and, asc, desc, eq, sql } from "drizzle-orm";
+import { and, asc, desc, eq, getViewSelectedFields, sql } from "drizzle-orm";
 import postgres from "postgres";
 
 import { artifacts, datasets, events, runs, strategies } from "./schema.js";
@@ -33,7 +33,7 @@ function connectionOf(url) {
 /** Read one run with all that belongs to it. */
 export async function readRun(db, runId) {
   const [found] = await db
-    .select({ run: runs, dataset: datasets, strategy: strategies })
+    .select({ run: getViewSelectedFields(runs), dataset: datasets, strategy: strategies })
     .from(runs)
     .innerJoin(datasets, eq(datasets.id, runs.dataset_id))
     .innerJoin(strategies, eq(strategies.id, runs.strategy_id))

@@ -43,7 +43,7 @@ try {
     told,
     refused_deliveries: receiver.refused,
     forged_is_genuine: isGenuine({ "ntrader-timestamp": "0", "ntrader-signature": "sha256=00" }, "{}", secret),
-    listed: (await client.runs({ strategy: "node-crossover" })).runs,
+    listed: (await client.runs({ strategy: "sma", param: "fast_period=3" })).runs,
     report: await client.report(accepted.run_id, 20),
     stored: await readRun(db, accepted.run_id),
     best: await bestRuns(db, { fast_period: 3 }, 5),

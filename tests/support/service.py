@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -20,11 +20,17 @@ PATIENCE_SECONDS = 120.0
 class ServiceProcess:
     """`ntrader serve` or `ntrader worker` in a process of its own."""
 
-    def __init__(self, directory: Path, environment: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: dict[str, str],
+        *arguments: str,
+        program: Sequence[str] = (sys.executable, "-m", "ntrader"),
+    ) -> None:
         self.directory = directory
         self._log = (directory / f"{arguments[0]}-{time.monotonic_ns()}.log").open("w+b")
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ntrader", *arguments],
+            [*program, *arguments],
             stdout=subprocess.PIPE,
             stderr=self._log,
             env={**os.environ, "NTRADER_LOG_LEVEL": "INFO", **environment},
@@ -95,8 +101,9 @@ def eventually[T](look: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -
 class Api:
     """A client of the service, with what tests do over and over."""
 
-    def __init__(self, address: str) -> None:
-        self.client = httpx.Client(base_url=address, timeout=PATIENCE_SECONDS)
+    def __init__(self, address: str, *, key: str | None = None) -> None:
+        headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+        self.client = httpx.Client(base_url=address, timeout=PATIENCE_SECONDS, headers=headers)
 
     def __enter__(self) -> Self:
         return self
@@ -154,7 +161,8 @@ class Api:
     def run(self, **changes: Any) -> str:
         """Have a run done, and return its id."""
         run_id = self.submit(**changes)
-        assert self.ended(run_id)["status"] == "done"
+        state = self.ended(run_id)
+        assert state["status"] == "done", state
         return run_id
 
 

@@ -50,31 +50,32 @@ class TcpServer:
         shutil.rmtree(self.layout.base)
 
 
-def start_tcp_server(directory: Path) -> TcpServer:
+def start_tcp_server(directory: Path, **settings: str) -> TcpServer:
     """Start a server on 127.0.0.1 and a free port, with its files in `directory` if it may.
 
     The embedded server's programs serve, with scram-sha-256 for the password, and nothing is
-    synced to disk.
+    synced to disk. `settings` are of the server.
     """
     account = locate(directory).account
     base = reachable_base(directory, account)
     layout = Layout(locks=base, base=base, account=account)
     programs = programs_for(account)
-    port, password = _free_port(), secrets.token_hex(8)
+    port, password = free_port(), secrets.token_hex(8)
 
     local = Cluster(layout, durable=False)
     local.start(programs)
     local.stop()
     local.execute(programs, f"ALTER ROLE {USER} PASSWORD '{password}'")
     (layout.data / "pg_hba.conf").write_text(_ACCESS)
-    listening = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    listening = {"listen_addresses": "127.0.0.1", "port": str(port), **settings}
     url = f"postgresql://{USER}:{password}@127.0.0.1:{port}/{DATABASE}"
     server = TcpServer(url, layout, programs, listening)
     server.start()
     return server
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -1,6 +1,7 @@
 """A store whose commands are killed, and what must hold of it afterwards."""
 
 import random
+import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
@@ -45,14 +46,14 @@ RUNS_IN_BUNDLE = 2
 
 # About as many steps as each command takes, and some more: the last faults come too late.
 STEPS = {
-    "run": 75,
-    "reproduce": 75,
-    "import": 90,
-    "delete": 55,
-    "export": 50,
-    "data import": 75,
-    "data delete": 50,
-    "dump": 50,
+    "run": 290,
+    "reproduce": 290,
+    "import": 230,
+    "delete": 280,
+    "export": 170,
+    "data import": 250,
+    "data delete": 130,
+    "dump": 150,
 }
 
 
@@ -159,7 +160,7 @@ class TorturedStore:
         busy: set[str] = set()
         attempts = [attempt for kind in kinds if (attempt := self._attempt(kind, busy)) is not None]
         for attempt in attempts:
-            print(attempt.victim)
+            sys.stdout.write(f"{attempt.victim}\n")
         see_through([attempt.victim for attempt in attempts], self.tally)
         self._look_at(attempts)
 
@@ -215,7 +216,7 @@ class TorturedStore:
             return None
 
         def is_own(run: dict[str, Any]) -> bool:
-            return run["reproduced_from"] == original
+            return bool(run["reproduced_from"] == original)
 
         return self._begun("reproduce", ("reproduce", original, "--json"), is_own)
 
@@ -241,8 +242,8 @@ class TorturedStore:
         file = self._free(free, busy)
         if file is None:
             return None
-        runs = set(self.bundles[Path(file)])
-        busy.update(runs)
+        runs = set(self.bundles[Path(file)]) - self.runs
+        busy.update(self.bundles[Path(file)])
 
         def judge(found: Found, new: set[str], succeeded: bool) -> list[str]:
             new.difference_update(runs)

@@ -1,23 +1,27 @@
 """Commands that are killed, the moments at which they are, and what is counted of it."""
 
+import atexit
+import json
 import os
 import random
+import select
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from support.commands import Result
 
-LAUNCHER = Path(__file__).with_name("stepping.py")
 PATIENT_SECONDS = 90
 """After which a command hangs. A server that is hung waits for 75 s at most."""
 
-MOST_SECONDS = 3.0
-"""The latest moment of a fault by the clock; most commands have ended before it."""
+MOST_SECONDS = 1.5
+"""The latest moment of a fault by the clock; on an idle machine most commands end before it."""
 
 KILL = signal.SIGKILL
 SIGNALS = (KILL, KILL, KILL, KILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -69,6 +73,64 @@ class Fault:
         return f"{self.number.name} at {when}"
 
 
+class Launcher:
+    """The process that forks victims; see `support.stepping`."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("stepping.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        self._unread = b""
+        self._ended: dict[int, int] = {}
+        atexit.register(self.close)
+
+    def start(self, request: dict[str, Any]) -> int:
+        """Start a command, and return its pid."""
+        began: list[int] = []
+        os.write(self._input, f"{json.dumps(request)}\n".encode())
+        while not began:
+            began = self._listen(PATIENT_SECONDS)
+        return began[0]
+
+    def exit_code(self, pid: int) -> int | None:
+        """Return the exit code of a command, or minus its signal; None while it lives."""
+        self._listen(0)
+        return self._ended.get(pid)
+
+    def close(self) -> None:
+        """End the launcher; its victims have ended."""
+        self._process.communicate()
+
+    def _listen(self, seconds: float) -> list[int]:
+        """Hear what there is, and return what has begun."""
+        output = self._process.stdout
+        assert output is not None
+        began: list[int] = []
+        if not select.select([output], [], [], seconds)[0]:
+            return began
+        heard = os.read(output.fileno(), 65_536)
+        assert heard, "the launcher has ended"
+        *lines, self._unread = (self._unread + heard).split(b"\n")
+        for pid, what in (line.split() for line in lines):
+            if what == b"began":
+                # A pid may be used again.
+                self._ended.pop(int(pid), None)
+                began.append(int(pid))
+            else:
+                self._ended[int(pid)] = int(what)
+        return began
+
+    @property
+    def _input(self) -> int:
+        assert self._process.stdin is not None
+        return self._process.stdin.fileno()
+
+
+launcher = cache(Launcher)
+
+
 class Victim:
     """A command that runs in a process of its own, and is to end before it would."""
 
@@ -78,43 +140,60 @@ class Victim:
         self.arguments = tuple(map(str, arguments))
         self.fault = fault
         directory.mkdir(parents=True, exist_ok=True)
-        self._steps, self._out, self._err = (directory / name for name in ("steps", "out", "err"))
-        self._began = time.monotonic()
+        self._note, self._out, self._err = (directory / name for name in ("note", "out", "err"))
         self._sent = False
-        with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, LAUNCHER, str(fault.step), str(+fault.number), *self.arguments],
-                cwd=directory,
-                env={**os.environ, **environment, "STEPS": str(self._steps)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=err,
-            )
+        self.exit_code: int | None = None
+        self._launcher = launcher()
+        self._pid = self._launcher.start(
+            {
+                "arguments": self.arguments,
+                "step": fault.step,
+                "signal": fault.number,
+                "note": str(self._note),
+                "out": str(self._out),
+                "err": str(self._err),
+                "directory": str(directory),
+                "environment": {**os.environ, **environment},
+            }
+        )
+        self._began = time.monotonic()
 
     def __str__(self) -> str:
         return f"{self.fault}: ntrader {' '.join(self.arguments)}"
 
     def attend(self) -> bool:
         """Send the signal if it is time for it; return whether the command has ended."""
-        if self.process.poll() is not None:
+        if self._has_ended():
             return True
         late = time.monotonic() - self._began
         if self.fault.seconds is not None and late >= self.fault.seconds and not self._sent:
-            self.process.send_signal(self.fault.number)
-            self._sent = True
+            self._sent = self._send(self.fault.number)
         return False
+
+    def _has_ended(self) -> bool:
+        if self.exit_code is None:
+            self.exit_code = self._launcher.exit_code(self._pid)
+        return self.exit_code is not None
+
+    def _send(self, number: signal.Signals) -> bool:
+        try:
+            os.kill(self._pid, number)
+        except ProcessLookupError:
+            return False
+        return True
 
     @property
     def hangs(self) -> bool:
-        return self.process.poll() is None and time.monotonic() - self._began > PATIENT_SECONDS
+        return not self._has_ended() and time.monotonic() - self._began > PATIENT_SECONDS
 
     @property
     def was_hit(self) -> bool:
-        return self._sent or (self._steps.exists() and self._steps.read_text() == "hit")
+        return self._sent or (self._note.exists() and self._note.read_text() == "hit")
 
     @property
     def result(self) -> Result:
-        return Result(self.process.returncode, self._out.read_text(), self._err.read_text())
+        assert self.exit_code is not None
+        return Result(self.exit_code, self._out.read_text(), self._err.read_text())
 
     @property
     def complaint(self) -> str | None:
@@ -127,15 +206,16 @@ class Victim:
         return f"{self}: {done}"
 
     def end(self) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
+        """Kill it if it still runs, and wait for its end."""
+        while not self._has_ended():
+            self._send(KILL)
+            time.sleep(0.01)
 
 
 def see_through(victims: Sequence[Victim], tally: Tally) -> None:
     """Wait until all have ended, each hit at its moment, and count the faults and the hangs."""
     try:
-        while not all([victim.attend() for victim in victims]):
+        while sum(victim.attend() for victim in victims) < len(victims):
             if hanging := [victim for victim in victims if victim.hangs]:
                 tally.hangs += len(hanging)
                 tally.failures += [f"it hangs: {victim}" for victim in hanging]

@@ -1,4 +1,4 @@
-"""Writers that run and save backtests at once, each in a process: writers.py COUNT SECONDS DIRECTORY.
+"""Writers that run and save backtests at once, a process each: writers.py COUNT SECONDS DIRECTORY.
 
 The database is the embedded one of NTRADER_HOME. Each writer opens a workspace for each run, as a
 command does, and writes a line for it to DIRECTORY/NUMBER.

@@ -87,9 +87,16 @@ class _Exchange:
 
     @property
     def route(self) -> str:
-        """The template of the route: paths themselves would be endless many names."""
-        route = self.scope.get("route")
-        return str(getattr(route, "path", _UNMATCHED))
+        """The template of the route: paths themselves would be endless many names.
+
+        A route of FastAPI's does not know below which prefix it was included.
+        """
+        template = getattr(self.scope.get("route"), "path", None)
+        if template is None:
+            return _UNMATCHED
+        parts = self.scope["path"].split("/")
+        prefix = parts[: len(parts) + 1 - len(template.split("/"))]
+        return "/".join(prefix) + str(template)
 
     @property
     def seconds(self) -> float:

@@ -118,7 +118,10 @@ def _pair(text: str) -> tuple[str, int | float | bool | str]:
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise UsageError(f"{text!r} is not NAME=VALUE.", hint="Write param=fast_period=10.")
-    return name.strip(), parameter_value(value.strip())
+    try:
+        return name.strip(), parameter_value(value.strip())
+    except OverflowError as error:
+        raise UsageError(f"The value of {name.strip()} is too large.") from error
 
 
 @contextmanager

@@ -93,29 +93,31 @@ class KeyGate:
         return self._without_keys
 
     async def _key(self, connection: HTTPConnection) -> ApiKey:
-        client = "" if connection.client is None else connection.client.host
-        rate = self._wrong.peek(client)
-        if rate.retry_seconds:
-            raise _too_often(rate)
-        token = _token_of(connection)
-        key = None if token is None else await self._found(KeyToken(token))
-        status = None if key is None else key.status(datetime.now(UTC))
-        if key is not None and status == "active":
-            return key
-        if token is None:
+        text = _token_of(connection)
+        if text is None:
             raise _refused("This needs a key.", code="key_missing")
-        self._wrong.take(client)
-        reason = "The key is not known." if status is None else f"The key is {status}."
-        raise _refused(reason, code="key_refused", error="invalid_token")
+        client = "" if connection.client is None else connection.client.host
+        key = await self._found(KeyToken(text), client)
+        status = "not known" if key is None else key.status(datetime.now(UTC))
+        if key is None or status != "active":
+            raise _refused(f"The key is {status}.", code="key_refused", error="invalid_token")
+        return key
 
-    async def _found(self, token: KeyToken) -> ApiKey | None:
+    async def _found(self, token: KeyToken, client: str) -> ApiKey | None:
+        """Return a key, whatever has become of it; None where there is none.
+
+        Who tries keys is slowed down before the database is asked. Keys that were seen before are
+        asked for nevertheless: others may come from the same address, that of a proxy.
+        """
         digest = token.digest
         known, until = self._known.get(digest, (None, 0.0))
         if known is not None and time.monotonic() < until:
             return known
+        if known is None and (rate := self._wrong.peek(client)).retry_seconds:
+            raise _too_often(rate)
         key = await self._keys.find(digest)
         if key is None:
-            self._known.pop(digest, None)
+            self._wrong.take(client)
             return None
         if len(self._known) >= _MOST_KNOWN:
             self._known.clear()

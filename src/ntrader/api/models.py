@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import (
+    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
@@ -20,11 +21,22 @@ from ntrader.domain.runs import RunMode, RunStatus
 from ntrader.domain.snapshot import FillMode
 from ntrader.services.requests import end_instant, start_instant
 
+_YEARS = range(1900, 2200)
+"""Beyond, PostgreSQL and Python do not agree on what an instant is."""
+
+
+def _is_of_our_time(value: datetime) -> datetime:
+    if value.year not in _YEARS:
+        raise ValueError(f"the year must lie within {_YEARS[0]} to {_YEARS[-1]}")
+    return value
+
+
 type ParameterValue = Annotated[int, Field(ge=-(2**63), lt=2**63)] | float | bool | str
 type Parameters = dict[Annotated[str, Field(max_length=255)], ParameterValue]
 type Money = Annotated[Decimal, Field(gt=0, max_digits=18, decimal_places=4)]
 type Start = Annotated[datetime, BeforeValidator(start_instant)]
 type End = Annotated[datetime, BeforeValidator(end_instant)]
+type Instant = Annotated[AwareDatetime, AfterValidator(_is_of_our_time)]
 type Semver = Annotated[
     str,
     Field(
@@ -143,7 +155,7 @@ class RecordedMetrics(RequestBody):
     sharpe_ratio: float | None = Field(default=None, gt=-1e9, lt=1e9)
     sortino_ratio: float | None = Field(default=None, gt=-1e9, lt=1e9)
     max_drawdown: float | None = Field(default=None, ge=-1, le=0)
-    max_drawdown_at: AwareDatetime | None = None
+    max_drawdown_at: Instant | None = None
     calmar_ratio: float | None = Field(default=None, gt=-1e9, lt=1e9)
     volatility: float | None = Field(default=None, ge=0, lt=1e9)
     win_rate: float | None = Field(default=None, ge=0, le=1)
@@ -168,11 +180,11 @@ class RecordedRun(RequestBody):
     dataset_id: UUID
     strategy_id: UUID
     status: RunStatus
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Instant
+    end: Instant
     initial_capital: Money
     parameters: Parameters = Field(default_factory=dict)
-    executed_at: AwareDatetime | None = Field(default=None, description="Now, if left out.")
+    executed_at: Instant | None = Field(default=None, description="Now, if left out.")
     duration_seconds: float = Field(default=0, ge=0, lt=1e8)
     fee: Annotated[Decimal, Field(ge=0, lt=1, decimal_places=8)] = Decimal(0)
     metrics: RecordedMetrics | None = None

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ntrader import logs
 from ntrader.errors import (
@@ -142,45 +143,64 @@ def problem_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 def install(app: FastAPI) -> None:
     """Have every error of `app` answered with a problem document."""
-
-    async def refused(request: Request, error: ProblemError) -> JSONResponse:
-        return error.response(request.url.path)
-
-    async def ours(request: Request, error: NtraderError) -> JSONResponse:
-        problem = problem_of(error)
-        if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-            logs.logger().warning("request_failed", path=request.url.path, reason=error.message)
-        return problem.response(request.url.path)
-
-    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _invalid(error).response(request.url.path)
-
-    async def plain(request: Request, error: HTTPException) -> JSONResponse:
-        status = HTTPStatus(error.status_code)
-        detail = (
-            error.detail if error.detail != status.phrase else _PLAIN.get(status, status.phrase)
-        )
-        return ProblemError(status, detail, headers=error.headers).response(request.url.path)
-
-    async def bug(request: Request, error: Exception) -> JSONResponse:
-        # It is answered outside of everything else that adds to answers.
-        request_id = getattr(request.state, "request_id", "")
-        logs.logger().error("bug", path=request.url.path, request_id=request_id, exc_info=error)
-        return ProblemError(
-            HTTPStatus.INTERNAL_SERVER_ERROR,
-            "Something went wrong in the service; its log says what.",
-            headers={"X-Request-ID": request_id},
-        ).response(request.url.path)
-
     handlers: dict[type[Exception], Any] = {
-        ProblemError: refused,
-        NtraderError: ours,
-        RequestValidationError: invalid,
-        HTTPException: plain,
-        Exception: bug,
+        ProblemError: _refused,
+        NtraderError: _ours,
+        RequestValidationError: _malformed,
+        HTTPException: _plain,
+        Exception: _bug,
     }
     for kind, handler in handlers.items():
         app.add_exception_handler(kind, handler)
+
+
+async def _refused(request: Request, error: ProblemError) -> JSONResponse:
+    return error.response(request.url.path)
+
+
+async def _ours(request: Request, error: NtraderError) -> JSONResponse:
+    problem = problem_of(error)
+    if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        logs.logger().warning("request_failed", path=request.url.path, reason=error.message)
+    return problem.response(request.url.path)
+
+
+async def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:
+    return _invalid(error).response(request.url.path)
+
+
+async def _plain(request: Request, error: HTTPException) -> JSONResponse:
+    status = HTTPStatus(error.status_code)
+    detail = error.detail
+    if detail == status.phrase:
+        detail = _PLAIN.get(status, status.phrase)
+    headers = error.headers
+    if status is HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_methods_at(request.app, request.scope))}
+    return ProblemError(status, detail, headers=headers).response(request.url.path)
+
+
+async def _bug(request: Request, error: Exception) -> JSONResponse:
+    # It is answered outside of everything else that adds to answers.
+    request_id = getattr(request.state, "request_id", "")
+    logs.logger().error("bug", path=request.url.path, request_id=request_id, exc_info=error)
+    return ProblemError(
+        HTTPStatus.INTERNAL_SERVER_ERROR,
+        "Something went wrong in the service; its log says what.",
+        headers={"X-Request-ID": request_id},
+    ).response(request.url.path)
+
+
+def _methods_at(app: FastAPI, scope: Scope) -> list[str]:
+    """Return what an address takes, on all of its routes: Starlette tells of the first alone."""
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
+    ]
+
+
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 
 
 _PLAIN = {

@@ -86,7 +86,7 @@ async def queue(
         200: {
             "description": "A `state` event with a RunState now and at every change; the stream "
             "ends with the run.",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": {"text/event-stream": {}},
         },
         204: {"description": "The run has ended, and the client has seen that."},
         **problem_responses(401, 403, 404, 422, 503),

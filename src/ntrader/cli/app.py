@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ntrader.cli.signals import run_until_terminated
 from ntrader.cli.streams import OutputError, written_to
 from ntrader.cli.terminal import csv_cell, json_text, plain
 from ntrader.errors import NtraderError, UsageError
@@ -65,8 +66,6 @@ class App:
 
         With `pooled` it keeps as many connections as a program that stays needs.
         """
-        import asyncio
-
         from ntrader.services.workspace import Workspace
 
         async def with_workspace() -> T:
@@ -83,7 +82,7 @@ class App:
             async with workspace:
                 return await service(workspace)
 
-        return asyncio.run(with_workspace())
+        return run_until_terminated(with_workspace())
 
     def show(self, renderable: RenderableType) -> None:
         """Print a result for a person."""

@@ -9,6 +9,7 @@ import click
 
 from ntrader.cli.app import App, CommandLineError, report
 from ntrader.cli.arguments import asks_for_json
+from ntrader.cli.machine import machine_faults
 from ntrader.cli.signals import (
     InterruptedByUserError,
     end_at_once_when_interrupted,
@@ -75,7 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        result = cli.main(given, prog_name="ntrader", standalone_mode=False)
+        with machine_faults():
+            result = cli.main(given, prog_name="ntrader", standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except (click.Abort, KeyboardInterrupt):

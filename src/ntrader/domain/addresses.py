@@ -13,6 +13,7 @@ def is_public(address: str) -> bool:
     addresses do not, nor does an IPv6 address that a gateway may take for an IPv4 one.
     """
     found = ip_address(address.partition("%")[0])
+    # Python's own lists of IPv6 differ between its versions; what is allocated does not.
     if isinstance(found, IPv6Address) and (found not in _GLOBAL_UNICAST or found in _SIX_TO_FOUR):
         return False
     return found.is_global and not found.is_multicast and not found.is_reserved

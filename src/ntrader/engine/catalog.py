@@ -70,8 +70,9 @@ class Catalog:
         path = self.root / content_hash
         if _HASH.fullmatch(content_hash) is None or not path.is_dir():
             raise NotFoundError(
-                f"The data of dataset {content_hash[:12]} is not in {self.root}.",
-                hint="Import the file again.",
+                f"The data of dataset {content_hash[:12]} are not in {self.root}.",
+                hint="Import the original file again, or `ntrader import` an export that was made "
+                "with `ntrader export --with-data` where they are.",
             )
         return path
 
@@ -95,7 +96,6 @@ class Catalog:
                 final.rename(self.root / f"{_PARTIAL}{uuid4().hex}")
             partial.rename(final)
             _flush_directory(self.root)
-            self._remove_partial()
         return digest
 
     def load(
@@ -142,7 +142,6 @@ class Catalog:
         with self._writing():
             path.rename(self.root / f"{_PARTIAL}{uuid4().hex}")
             _flush_directory(self.root)
-            self._remove_partial()
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -150,7 +149,10 @@ class Catalog:
         with (self.root / ".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._remove_partial()
-            yield
+            try:
+                yield
+            finally:
+                self._remove_partial()
 
     def _remove_partial(self) -> None:
         for leftover in self.root.glob(f"{_PARTIAL}*"):

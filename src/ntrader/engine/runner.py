@@ -14,7 +14,8 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from types import FrameType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from nautilus_trader.common.component import is_backtest_force_stop
@@ -297,19 +298,45 @@ def _one_line(error: Exception) -> str:
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let Ctrl-C raise at once: an event loop would only note it until the engine is done."""
-    previous = signal.getsignal(signal.SIGINT)
-    in_main = threading.current_thread() is threading.main_thread()
-    # Who runs in the background of a shell script ignores Ctrl-C, and goes on to.
-    if not in_main or previous in (None, signal.SIG_IGN):
-        yield
-        return
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def _forked_children_end_here() -> Iterator[None]:
+    """End a child that a strategy forks and that comes out of it: the run is its parent's.
+
+    It shares the parent's connections, and would go on to save the run over them.
+    """
+    process = os.getpid()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, previous)
+        if os.getpid() != process:
+            os._exit(1)
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let signals raise at once: an event loop would only note them until the engine is done."""
+    replaced: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        handlers = {number: signal.getsignal(number) for number in _RAISING}
+        # One that is ignored stays so, as in the background of a shell script and under nohup.
+        replaced = {number: handler for number, handler in handlers.items() if callable(handler)}
+    try:
+        for number in replaced:
+            signal.signal(number, _RAISING[number])
+        yield
+    finally:
+        for number, handler in replaced.items():
+            signal.signal(number, handler)
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    raise TerminatedError(number)
+
+
+_RAISING: dict[int, Callable[[int, FrameType | None], Any]] = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: _terminate,
+    **({signal.SIGHUP: _terminate} if sys.platform != "win32" else {}),
+}
 
 
 @contextlib.contextmanager

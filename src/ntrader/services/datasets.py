@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
@@ -19,7 +18,7 @@ from ntrader.domain.datasets import (
 )
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import NotFoundError, UsageError
-from ntrader.services.unfinished import unfinished
+from ntrader.services.unfinished import remove_bars, unfinished
 from ntrader.services.workspace import Workspace
 
 SAMPLE_SOURCE = "ntrader sample data"
@@ -54,10 +53,12 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         NotFoundError: there is no such file.
         InvalidDataError: the file is not clean market data; nothing is stored.
         UsageError: name, symbol, venue, currency, precision or columns are not valid.
+        DatabaseError: the user may only read, or the server only serves reading.
     """
     from ntrader.engine.bar_files import read_bars
-    from ntrader.engine.bars import instant
+    from ntrader.engine.bars import content_hash, instant
     from ntrader.engine.instruments import parse_instrument
+    from ntrader.storage.rights import require_data_rights
 
     name = None if request.name is None else request.name.strip()
     if name == "":
@@ -81,12 +82,12 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         size_precision=read.bars.size_precision,
     )
     store = await workspace.store()
-    content_hash = workspace.catalog.write(read.bars, instrument, request.timeframe)
+    await require_data_rights(store.database)
     dataset = Dataset(
         id=uuid4(),
         name=name or f"{instrument.symbol}-{request.timeframe}",
         description=request.description,
-        content_hash=content_hash,
+        content_hash=content_hash(read.bars, instrument, request.timeframe),
         instrument=instrument,
         timeframe=request.timeframe,
         start=instant(read.bars.times[0]),
@@ -96,6 +97,7 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         created_at=datetime.now(UTC),
     )
     with unfinished(workspace, dataset=dataset):
+        workspace.catalog.write(read.bars, instrument, request.timeframe)
         stored = await store.datasets.add(dataset)
     warnings = read.warnings
     if name not in (None, stored.name):
@@ -146,16 +148,17 @@ async def verify_dataset(workspace: Workspace, reference: str) -> Verification:
 async def delete_dataset(workspace: Workspace, reference: str) -> Dataset:
     """Delete a dataset, its row first and then its files.
 
+    What a process leaves that ends between the two, the next command removes.
+
     Raises:
         NotFoundError: there is no such dataset.
         ConflictError: runs use it.
     """
     store = await workspace.store()
     dataset = await store.datasets.resolve(reference)
-    await store.datasets.delete(dataset.id)
-    # The files may be gone already, or never have been on this machine: then the row was all.
-    with suppress(NotFoundError):
-        workspace.catalog.delete(dataset.content_hash)
+    with unfinished(workspace, removed=dataset):
+        await store.datasets.delete(dataset.id)
+        remove_bars(workspace, dataset.content_hash)
     return dataset
 
 

@@ -33,8 +33,9 @@ from ntrader.domain.dumps import (
 from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import DamagedError, NotFoundError, NtraderError, SchemaError, UsageError
 from ntrader.services.checking import check_store
-from ntrader.storage.archive_writing import already_there, json_bytes
+from ntrader.storage.archive_writing import json_bytes
 from ntrader.storage.dump_files import DumpReader, DumpWriter, as_json, opened_dump, written_dump
+from ntrader.storage.parts import already_there
 from ntrader.storage.strays import filling
 
 if TYPE_CHECKING:

@@ -43,8 +43,9 @@ from ntrader.errors import (
 from ntrader.services.bundles import Bundle, check_run, read_answer
 from ntrader.services.requests import snapshot_of
 from ntrader.services.unfinished import unfinished
-from ntrader.storage.archive_writing import already_there, json_bytes, write_archive
+from ntrader.storage.archive_writing import json_bytes, write_archive
 from ntrader.storage.archives import opened_archive
+from ntrader.storage.parts import already_there
 
 if TYPE_CHECKING:
     from ntrader.domain.artifacts import Artifact
@@ -198,11 +199,15 @@ async def import_runs(workspace: Workspace, file: Path) -> Imported:
         UsageError: it is no export of ntrader, or of a later version.
         DamagedError: something in it is not what was exported; nothing is stored.
         ConflictError: a run of the same id is here, and is another; nothing is stored.
+        DatabaseError: the user may only read, or the server only serves reading.
     """
+    from ntrader.storage.rights import require_saving
+
     with opened_archive(file) as archive:
         bundle = Bundle(archive)
         bundle.check()
         store = await workspace.store()
+        await require_saving(store.database)
         known = await _known(workspace, store, bundle)
         present = {hash_ for hash_ in bundle.datasets if _has_bars(workspace, hash_)}
         await _store_foundations(workspace, store, bundle)
@@ -256,10 +261,12 @@ async def _store_foundations(workspace: Workspace, store: Store, bundle: Bundle)
         await store.sources.keep(bundle.source(source_hash))
     for content_hash, record in bundle.datasets.items():
         instrument, timeframe = record.instrument.to_instrument(), Timeframe.parse(record.timeframe)
-        if bundle.has_bars(content_hash):
-            workspace.catalog.write(bundle.bars(content_hash), instrument, timeframe)
         values = {**dict(record), "instrument": instrument, "timeframe": timeframe}
-        await store.datasets.add(Dataset(id=uuid4(), **values))
+        dataset = Dataset(id=uuid4(), **values)
+        with unfinished(workspace, dataset=dataset):
+            if bundle.has_bars(content_hash):
+                workspace.catalog.write(bundle.bars(content_hash), instrument, timeframe)
+            await store.datasets.add(dataset)
 
 
 async def _store_runs(

@@ -29,7 +29,9 @@ async def check_worker(workspace: Workspace) -> str:
     host = socket.gethostname()
     seconds = await seconds_since_heard(workspace.direct_database(), host)
     if seconds is None or seconds > STALLED_SECONDS:
-        ago = "none is connected" if seconds is None else f"it was last heard of {seconds:.0f} s ago"
+        ago = (
+            "none is connected" if seconds is None else f"it was last heard of {seconds:.0f} s ago"
+        )
         raise NoWorkerError(
             f"No worker works on {host}: {ago}.", hint="Start one with `ntrader worker`."
         )

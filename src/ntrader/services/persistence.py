@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ntrader.storage.store import Store
 
 MAX_TRADE_EVENTS = 1_000
-"""So many closed trades of a run are events; all are in its file of trades. See specs/queries.md."""
+"""So many closed trades of a run are events; its file of trades has all. See specs/queries.md."""
 
 ENDING = "ending"
 """The member of a journal entry's document that says how the run ended."""

@@ -6,17 +6,15 @@ every member.
 
 import hashlib
 import json
-import os
 import stat
 import zipfile
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
-from uuid import uuid4
 
 from ntrader.domain.bundles import MANIFEST, Manifest, Member
 from ntrader.errors import UsageError
+from ntrader.storage.parts import whole_file
 from ntrader.storage.seals import NO_SEAL, seal
 
 MAX_BYTES = 4 << 30
@@ -38,22 +36,9 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: 
         UsageError: the file is there and not to be replaced, cannot be written, or the members have
             more than `MAX_BYTES` together.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with temporary.open("x+b") as file:
-            _write(file, members)
-            file.flush()
-            os.fsync(file.fileno())
-            size = file.tell()
-        put_in_place(temporary, path, replace=replace)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror}.", hint="Choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-    return size
+    with whole_file(path, replace=replace) as file:
+        _write(file, members)
+        return file.tell()
 
 
 def _write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> None:
@@ -80,32 +65,6 @@ def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
     packed = not name.endswith(".parquet")
     info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
     archive.writestr(info, content)
-
-
-def put_in_place(temporary: Path, path: Path, *, replace: bool) -> None:
-    """Give a file that is written its name.
-
-    Raises:
-        UsageError: a file of that name is there, and not to be replaced.
-    """
-    if replace:
-        temporary.replace(path)
-        return
-    try:
-        # Unlike a rename, a link never replaces what somebody else wrote meanwhile.
-        os.link(temporary, path)
-    except FileExistsError as error:
-        raise already_there(path) from error
-    except OSError:
-        # A file system without links.
-        if path.exists():
-            raise already_there(path) from None
-        temporary.replace(path)
-
-
-def already_there(path: Path) -> UsageError:
-    """Return the refusal to replace a file."""
-    return UsageError(f"{path} is there already.", hint="Add --force to replace it.")
 
 
 def json_bytes(value: Any) -> bytes:

@@ -242,12 +242,12 @@ class _Compiler:
             return tagged if operator == "=" else not_(tagged)
         if field.kind is not Kind.JSON:
             return _operated(self.rows.column(field.name), operator, _bound(field, value))
-        exact = _operated(_json_value(field, value), operator, _literal(value))
-        if self.negated or operator != "=" or not _is_parameter(field):
-            return exact
-        if isinstance(value, datetime):
-            return exact
-        return and_(_has_parameters({field.path[-1]: _as_json(value)}), exact)
+        indexable = operator == "=" and not self.negated and _is_parameter(field)
+        if indexable and not isinstance(value, datetime):
+            # Nothing beside it: the planner would take the two for independent, and expect a
+            # hundredth of the runs.
+            return _has_parameters({field.path[-1]: _as_json(value)})
+        return _operated(_json_value(field, value), operator, _literal(value))
 
 
 def _operated(left: ColumnElement[Any], operator: str, right: Any) -> Condition:

@@ -7,17 +7,15 @@ any tar reads it, and `sha256sum -c SHA256SUMS` checks it.
 import gzip
 import hashlib
 import io
-import os
 import tarfile
 import zlib
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any
-from uuid import uuid4
 
 from pydantic import ValidationError
 
@@ -36,7 +34,8 @@ from ntrader.domain.dumps import (
 )
 from ntrader.domain.faults import faults_text
 from ntrader.errors import DamagedError, NotFoundError, UsageError
-from ntrader.storage.archive_writing import json_bytes, put_in_place
+from ntrader.storage.archive_writing import json_bytes
+from ntrader.storage.parts import whole_file
 
 _CHUNK = 1 << 20
 _LEVEL = 6
@@ -82,27 +81,15 @@ def written_dump(path: Path, *, replace: bool) -> Iterator[DumpWriter]:
     Raises:
         UsageError: the file is there and not to be replaced, or cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.part")
-    try:
-        with (
-            # Only for its owner: the notes and the code in it may be private.
-            open(temporary, "xb", opener=_private) as file,
-            TemporaryFile(dir=path.parent) as sums,
-        ):
-            with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                writer = DumpWriter(tar, sums)
-                yield writer
-                writer.finish()
-            file.flush()
-            os.fsync(file.fileno())
-        put_in_place(temporary, path, replace=replace)
-    except OSError as error:
-        raise UsageError(
-            f"{path} cannot be written: {error.strerror or error}.", hint="Choose another place."
-        ) from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    # Only for its owner: the notes and the code in it may be private.
+    with (
+        whole_file(path, replace=replace, private=True) as file,
+        TemporaryFile(dir=path.parent) as sums,
+        tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+    ):
+        writer = DumpWriter(tar, sums)
+        yield writer
+        writer.finish()
 
 
 class DumpReader:
@@ -272,7 +259,3 @@ def _hash(content: IO[bytes]) -> str:
 
 def _sum_line(digest: str, name: str) -> bytes:
     return f"{digest}  {name}\n".encode()
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

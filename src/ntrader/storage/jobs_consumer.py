@@ -5,6 +5,7 @@ our own connections, see `ntrader.storage.jobs_queue`.
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -112,6 +113,8 @@ class Consumer:
 
         if self._stopping:
             return
+        # Each attempt to reach a server that is away would be told; that it is lost, we tell.
+        logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
         try:
             app = self._app()
             async with app.open_async():

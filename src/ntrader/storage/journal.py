@@ -20,16 +20,13 @@ from enum import StrEnum
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ntrader.errors import DamagedError, JournalError
-
-if sys.platform != "win32":
-    import fcntl
+from ntrader.storage.parts import open_part, remove_free_parts, try_lock
 
 _FORMAT = "ntrader-journal 1"
 _ENTRY = ".entry"
-_PART = ".part"
 _DAMAGED = ".damaged"
 
 
@@ -110,7 +107,7 @@ class Journal:
             return None
         except OSError as error:
             raise _not_written(self.directory, error) from error
-        if _try_lock(descriptor) and _is_at(descriptor, path):
+        if try_lock(descriptor) and _is_at(descriptor, path):
             return Entry(run_id, path, descriptor)
         os.close(descriptor)
         return None
@@ -122,10 +119,7 @@ class Journal:
 
     def remove_remains(self) -> None:
         """Remove what processes left that ended while they wrote: it never was an entry."""
-        for name in self._listed():
-            if name.endswith(_PART):
-                with contextlib.suppress(OSError):
-                    _remove_if_free(self.directory / name)
+        remove_free_parts(self.directory, self._listed())
 
     def _look_at(self, run_id: UUID, suffix: str) -> Waiting | None:
         path = self._path(run_id).with_suffix(suffix)
@@ -134,7 +128,7 @@ class Journal:
         try:
             with path.open("rb") as file:
                 # Shared: two that look at once do not take each other for the run's process.
-                if not _try_lock(file.fileno(), shared=True):
+                if not try_lock(file.fileno(), shared=True):
                     return Waiting(run_id, EntryState.RUNNING, path)
                 ended, document = _decoded(path, file.read())
         except FileNotFoundError:
@@ -265,25 +259,18 @@ if sys.platform != "win32":
 
 def _put(path: Path, content: bytes) -> int:
     """Write the file at `path` whole or not at all; return its descriptor, which holds the lock."""
-    while True:
-        part = path.with_name(f"{path.stem}.{uuid4().hex}{_PART}")
-        descriptor = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            _lock(descriptor)
-            if os.fstat(descriptor).st_nlink == 0:
-                # Between its creation and its lock somebody took it for what a dead process left.
-                os.close(descriptor)
-                continue
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            os.fsync(descriptor)
-            os.replace(part, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                part.unlink(missing_ok=True)
-            os.close(descriptor)
-            raise
-        return descriptor
+    part, descriptor = open_part(path)
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        os.fsync(descriptor)
+        os.replace(part, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def _flush(directory: Path) -> None:
@@ -294,36 +281,12 @@ def _flush(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> None:
-    if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def _try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    if sys.platform == "win32":
-        return False
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _is_at(descriptor: int, path: Path) -> bool:
     """Whether the open file still is the one at `path`: it may have been replaced or removed."""
     try:
         return os.path.samestat(os.fstat(descriptor), path.lstat())
     except FileNotFoundError:
         return False
-
-
-def _remove_if_free(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
-    try:
-        if _try_lock(descriptor):
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)
 
 
 def _age(entry: os.DirEntry[str]) -> tuple[float, str]:

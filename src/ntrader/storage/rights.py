@@ -6,9 +6,10 @@ from ntrader.errors import DatabaseError
 from ntrader.storage.database import Database
 
 _RIGHTS = text(
-    "SELECT has_table_privilege('backtest_runs', 'INSERT') AS may_save,"
+    "SELECT has_table_privilege(:table, 'INSERT') AS may_save,"
     " current_setting('transaction_read_only')::boolean AS read_only"
 )
+_NOT_SAVED = "`ntrader run --no-save` runs without."
 
 
 async def require_saving(database: Database) -> None:
@@ -17,16 +18,24 @@ async def require_saving(database: Database) -> None:
     Raises:
         DatabaseError: the user may only read, or the server only serves reading.
     """
-    (rights,) = await database.fetch(_RIGHTS)
+    await _require(database, "backtest_runs", "run", _NOT_SAVED)
+
+
+async def require_data_rights(database: Database) -> None:
+    """Make sure that a dataset could be saved now; as `require_saving`."""
+    await _require(database, "datasets", "dataset", "")
+
+
+async def _require(database: Database, table: str, what: str, way_out: str) -> None:
+    (rights,) = await database.fetch(_RIGHTS.bindparams(table=table))
     if not rights.may_save:
         raise DatabaseError(
-            "The user of the database URL may not save runs: permission denied for table "
-            "backtest_runs.",
-            hint="It needs more rights on the database. `ntrader run --no-save` runs without.",
+            f"The user of the database URL may not save {what}s: permission denied for table "
+            f"{table}.",
+            hint=f"It needs more rights on the database. {way_out}".rstrip(),
         )
     if rights.read_only:
         raise DatabaseError(
-            "The database is read-only: a run cannot be saved.",
-            hint="The server is a read-only replica: use its primary. "
-            "`ntrader run --no-save` runs without.",
+            f"The database is read-only: a {what} cannot be saved.",
+            hint=f"The server is a read-only replica: use its primary. {way_out}".rstrip(),
         )

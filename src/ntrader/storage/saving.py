@@ -94,7 +94,7 @@ def _parameters(run: NewRun) -> dict[str, Any]:
         **{f"metric_{name}": metrics.get(name) for name in METRICS},
         **{
             f"artifact_{name}": [each[name] for each in artifacts]
-            for name in _names(artifacts_table, "run_id")
+            for name in _names(artifacts_table)
         },
         "event_event_type": events["event_types"],
         "event_timestamp": events["timestamps"],
@@ -138,7 +138,7 @@ def _statement() -> tuple[str, tuple[str, ...]]:
     """
     places = _Places()
     of_run = _names(runs_table, "id", _ORIGINAL)
-    of_artifact = _names(artifacts_table, "run_id")
+    of_artifact = _names(artifacts_table)
     of_event = ["event_type", "timestamp", "payload"]
     copied, metrics = ", ".join(rows.COPIED), ", ".join(METRICS)
     statement = f"""
@@ -156,8 +156,8 @@ def _statement() -> tuple[str, tuple[str, ...]]:
             SELECT id, {copied}, {places.of("metric", metrics_table, METRICS)} FROM run
             WHERE {places.one("metric", metrics_table, "total_trades")} IS NOT NULL
         ), artifact AS (
-            INSERT INTO artifacts (run_id, {", ".join(of_artifact)})
-            SELECT run_id, artifact.* FROM run,
+            INSERT INTO artifacts ({", ".join(of_artifact)})
+            SELECT artifact.* FROM run,
                 unnest({places.of("artifact", artifacts_table, of_artifact, array=True)})
                 AS artifact
         ), event AS (

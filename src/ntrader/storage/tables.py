@@ -93,11 +93,19 @@ def _written(name: str) -> Column[Any]:
     return _required(name, INSTANT, server_default=func.now())
 
 
-def _ranking(metric: str, *, within_strategy: bool = False) -> Index:
+_WITHIN = {"strategy": "strategy_name", "symbol": "instrument_symbol"}
+
+
+def _ranking(metric: str, *, within: str | None = None) -> Index:
     """Return the index that gives runs by a metric, undefined last, the newer first of equals."""
-    name = f"ix_performance_metrics_{'strategy_' if within_strategy else ''}{metric}"
-    columns = ("strategy_name",) if within_strategy else ()
-    return Index(name, *columns, text(f"{metric} DESC NULLS LAST"), text("backtest_run_id DESC"))
+    place = "" if within is None else f"{within}_"
+    columns = () if within is None else (_WITHIN[within],)
+    return Index(
+        f"ix_performance_metrics_{place}{metric}",
+        *columns,
+        text(f"{metric} DESC NULLS LAST"),
+        text("backtest_run_id DESC"),
+    )
 
 
 datasets_table = Table(
@@ -318,9 +326,9 @@ metrics_table = Table(
         name="undefined_is_null",
     ),
     Index("ix_performance_metrics_created_at", "created_at"),
-    Index("ix_performance_metrics_symbol", "instrument_symbol"),
     *(_ranking(metric) for metric in INDEXED_METRICS),
-    *(_ranking(metric, within_strategy=True) for metric in SUMMARIZED_METRICS),
+    *(_ranking(metric, within="strategy") for metric in SUMMARIZED_METRICS),
+    _ranking("sharpe_ratio", within="symbol"),
 )
 """The numbers of a successful run.
 
