@@ -132,11 +132,12 @@ def replica_of(server: TcpServer, directory: Path) -> Iterator[str]:
     programs = server.programs.directory
     run_as = identity(account)
     os.chown(base, account.uid, account.gid)
-    command = [programs / "pg_basebackup", "-D", base / "data", "-R", "-X", "stream", "-c", "fast"]
+    data = str(base / "data")
+    command = [str(programs / "pg_basebackup"), "-D", data, "-R", "-X", "stream", "-c", "fast"]
     subprocess.run(command, check=True, env=environment, capture_output=True, **run_as)
-    arguments = ["-D", base / "data", "-p", str(port), "-k", "", "-c", "hot_standby_feedback=on"]
+    arguments = ["-D", data, "-p", str(port), "-k", "", "-c", "hot_standby_feedback=on"]
     with subprocess.Popen(
-        [programs / "postgres", *arguments], stderr=subprocess.DEVNULL, **run_as
+        [str(programs / "postgres"), *arguments], stderr=subprocess.DEVNULL, **run_as
     ) as running:
         try:
             eventually(lambda: answers(port))

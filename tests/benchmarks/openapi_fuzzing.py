@@ -4,8 +4,9 @@
     uv run python -m tests.benchmarks.openapi_fuzzing /tmp/fuzz/bin/schemathesis [--seconds 300]
 
 A service with a worker on a server of its own gets requests that its document allows and some that
-it forbids, with a key: first about data that are there, without a DELETE, then all. Left out is `positive_data_acceptance`: a document
-that the schema allows may still name a dataset that is not there.
+it forbids, with a key: first about data that are there, without a DELETE, then all. Left out is
+`positive_data_acceptance`: a document that the schema allows may still name a dataset that is not
+there.
 """
 # ruff: noqa: T201
 

@@ -115,8 +115,8 @@ async def _ask_slowly(address: str, *, connections: int, seconds: int) -> Load:
     async with httpx.AsyncClient(timeout=30) as client:
         await asyncio.gather(*(one(client) for _ in range(connections)))
     taken.sort()
-    at = [taken[int(len(taken) * share)] for share in (0.5, 0.99)]
-    return Load(len(taken) / seconds, *at, failed)
+    middle, last = (taken[int(len(taken) * share)] for share in (0.5, 0.99))
+    return Load(len(taken) / seconds, middle, last, failed)
 
 
 @contextmanager

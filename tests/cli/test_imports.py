@@ -58,7 +58,6 @@ ON_A_STORE = {
     "delete @ --dry-run": LISTS,
     "history --tag kept": LISTS,
     "data list": LISTS,
-    "keys list": LISTS | SERVER,
     "keys list --json": LISTS | SERVER | {"rich"},
     "show @": READS_FILES,
     "show @ --json": READS_FILES | {"rich"},

@@ -11,6 +11,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -40,14 +41,16 @@ class Supervised:
     """A process that is started again whenever it has ended, as long as it takes."""
 
     def __init__(self, directory: Path, environment: dict[str, str], *arguments: str) -> None:
-        self._arguments = (directory, environment, *arguments)
+        self._start: Callable[[], ServiceProcess] = partial(
+            ServiceProcess, directory, environment, *arguments
+        )
         self._process: ServiceProcess | None = None
 
     def start(self) -> None:
         def started() -> ServiceProcess | None:
             # It ends at once where the database is away.
             with suppress(AssertionError):
-                return ServiceProcess(*self._arguments)
+                return self._start()
             return None
 
         self._process = eventually(started)
@@ -142,7 +145,9 @@ def test_runs_are_saved_once_and_told_whatever_is_killed(
         late = iter(range(count - len(run_ids)))
         while not all(each.done() for each in watching) or len(run_ids) < count:
             # Some are submitted while everything falls.
-            run_ids += (more := [accepted(api, order) for _, _ in zip(range(5), late, strict=False)])
+            run_ids += (
+                more := [accepted(api, order) for _, _ in zip(range(5), late, strict=False)]
+            )
             if more:
                 watching.append(background.start(watcher.ends_of(more)))
             time.sleep(chance.uniform(*SECONDS_BETWEEN_KILLS))
@@ -165,7 +170,7 @@ def test_runs_are_saved_once_and_told_whatever_is_killed(
         )
 
     saved = rows_of(server)
-    print(
+    print(  # noqa: T201
         f"--kill-seed {seed}: {count} runs, killed {dict(killed)},"
         f" {watcher.connections} connections of watchers, {len(told.received)} deliveries,"
         f" {Counter(state['attempts'] for state in ended.values())} attempts,"

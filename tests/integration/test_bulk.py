@@ -9,6 +9,7 @@ import pytest
 
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.queries import RunFilter, RunOrder
+from ntrader.domain.results import Outcome
 from ntrader.errors import ConflictError, DatabaseError
 from ntrader.storage.bulk import BATCH
 from ntrader.storage.saving import NewRun
@@ -34,7 +35,7 @@ async def test_runs_saved_at_once_are_the_runs_that_are_saved_one_by_one(
     store: Store, foundations: dict[str, Any]
 ) -> None:
     """Every column, every child, whatever it holds."""
-    outcomes = [
+    outcomes: list[Outcome] = [
         make_result(sharpe_ratio=None, undefined={"sharpe_ratio": "no variance"}),
         make_result(parameters={"text": 'it\'s\t\\N "x" \0', "number": 0.1, "on": True}),
         make_failure(message="tab\t newline\n NUL \0", traceback="back\\slash"),

@@ -380,3 +380,26 @@ async def test_a_mistake_in_the_work_is_not_repeated(database_url: str) -> None:
         with pytest.raises(DatabaseError, match="division by zero"):
             await database.run(work)
     assert attempts == [1]
+
+
+@pytest.mark.parametrize(
+    ("query", "is_pooler"),
+    [("", False), ("?pgbouncer=true", True), ("?pgbouncer=false", False), ("?pgbouncer=1", True)],
+)
+def test_a_url_says_whether_a_pooler_is_there(query: str, is_pooler: bool) -> None:
+    url = DatabaseUrl.parse(f"postgresql://u@db:6432/name{query}")
+    assert url.is_pooler is is_pooler
+    # The server would take it for one of its own settings.
+    assert "pgbouncer" not in url.dsn
+
+
+async def test_a_database_behind_a_pooler_sends_no_settings_that_one_refuses(
+    database_url: str,
+) -> None:
+    """On a server without one it works too, with what that has by default."""
+    mark = "&" if "?" in database_url else "?"
+    async with Database.open(f"{database_url}{mark}pgbouncer=true") as database:
+        (row,) = await database.fetch(text("SELECT current_setting('lock_timeout') AS patience"))
+        kept = await database.fetch(text("SELECT name FROM pg_prepared_statements"))
+    assert row.patience == "0"
+    assert not kept

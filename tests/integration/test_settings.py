@@ -133,9 +133,12 @@ def test_a_value_of_another_type_is_refused() -> None:
         load_settings()
 
 
-def test_the_database_url_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DATABASE_URL", "postgresql://me:secret@host/db")
-    assert "secret" not in repr(load_settings())
+def test_no_database_url_is_ever_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("DATABASE_URL", "NTRADER_LISTEN_URL", "NTRADER_READ_URL"):
+        monkeypatch.setenv(name, "postgresql://me:secret@host/db")
+    settings = load_settings()
+    assert settings.listen_url == settings.read_url == settings.database_url
+    assert "secret" not in repr(settings)
 
     monkeypatch.delenv("DATABASE_URL")
     write_config('database_url = "postgresql://me:secret\\u0000@host/db"\n')

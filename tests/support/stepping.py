@@ -8,6 +8,7 @@ of JSON on stdin, so that hundreds of kills cost what the commands themselves co
 `PID began` and, when the command has ended, `PID` with its exit code (or minus its signal).
 """
 
+import asyncio
 import atexit
 import json
 import os
@@ -142,6 +143,8 @@ def import_all() -> None:
     for module in walk_packages(ntrader.__path__, "ntrader."):
         if not module.name.startswith(("ntrader.api", "ntrader.migrations", "ntrader.__main__")):
             import_module(module.name)
+    # NautilusTrader's own loop came with it; commands have Python's.
+    asyncio.set_event_loop_policy(None)
 
 
 if __name__ == "__main__":

@@ -69,4 +69,6 @@ def main(count: int, seconds: float, directory: Path) -> int:
 
 
 if __name__ == "__main__":
+    # NautilusTrader's own loop came with it; commands have Python's.
+    asyncio.set_event_loop_policy(None)
     sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])))

@@ -18,7 +18,6 @@ from typing import Any
 
 from ntrader.errors import NtraderError, TerminatedError
 
-
 _TERMINATING = (signal.SIGTERM, signal.SIGHUP)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
@@ -13,6 +14,7 @@ from ntrader.domain.artifacts import Artifact, ArtifactKind
 from ntrader.errors import DamagedError, NotFoundError
 from ntrader.storage import parquet
 from ntrader.storage.parquet import Column
+from ntrader.storage.parts import open_part, remove_free_parts
 
 if TYPE_CHECKING:
     import numpy as np
@@ -129,14 +131,14 @@ class ArtifactStore:
 
     def _write(self, storage_path: str, content: bytes) -> None:
         path = self._path(storage_path)
-        temporary = f"{path}.{uuid4().hex}.part"
         self._files.makedirs(path.rpartition("/")[0], exist_ok=True)
+        if _is_local(self._files):
+            _write_to_disk(Path(path), content)
+            return
+        temporary = f"{path}.{uuid4().hex}.part"
         try:
-            if _is_local(self._files):
-                _write_to_disk(temporary, path, content)
-            else:
-                self._files.pipe_file(temporary, content)
-                self._files.mv(temporary, path)
+            self._files.pipe_file(temporary, content)
+            self._files.mv(temporary, path)
         except BaseException:
             with suppress(FileNotFoundError):
                 self._files.rm_file(temporary)
@@ -159,13 +161,21 @@ def _directory(run_id: UUID) -> str:
     return f"{run_id.hex[:2]}/{run_id}"
 
 
-def _write_to_disk(temporary: str, path: str, content: bytes) -> None:
-    with open(temporary, "wb") as file:
-        file.write(content)
-        file.flush()
-        # The database will say that the file is there: it must survive what the database survives.
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+def _write_to_disk(path: Path, content: bytes) -> None:
+    # A restore that was killed left its part here, and nobody else writes this file again.
+    remove_free_parts(path.parent, os.listdir(path.parent), f"{path.name}.")
+    part, descriptor = open_part(path, mode=0o666)
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            # The database will say that it is there: it must survive what the database survives.
+            os.fsync(descriptor)
+            part.replace(path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            part.unlink()
+        raise
 
 
 def _is_local(files: "AbstractFileSystem") -> bool:
