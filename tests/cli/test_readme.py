@@ -103,7 +103,7 @@ def test_every_other_shell_line_is_known(ntrader: Command) -> None:
         "export DATABASE_URL=postgresql://quant:secret@db.example.com/backtests",
         ".ci/check",
         # The tests in tests/api start the service, and make keys to it, by these commands.
-        "pip install 'ntrader[server]'",
+        "uv tool install '.[server]'",
         "ntrader serve --with-worker",
         "ntrader worker --slots 4",
         "ntrader keys create platform --scope write",

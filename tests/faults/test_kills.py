@@ -38,13 +38,13 @@ from support.victims import Fault, Tally, Victim, end_servers_of, see_through, s
 pytestmark = pytest.mark.slow
 
 WRITERS = 16
-AT_ONCE = 8
+AT_ONCE = 10
 SECONDS_BETWEEN_KILLS = 5.0
 
-STEPS_OF_RESTORE = 120
+STEPS_OF_RESTORE = 90
 STEPS_OF_MIGRATION = 60
-STEPS_OF_FIRST_START = 540
-STEPS_OF_START = 90
+STEPS_OF_FIRST_START = 90
+STEPS_OF_START = 45
 
 
 @pytest.fixture

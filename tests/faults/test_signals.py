@@ -330,7 +330,7 @@ def test_an_import_that_is_killed_leaves_no_files_of_runs_that_are_not_there(
     command(*RUN)
     command("export", "@", "run.zip")
     command("delete", "@", "--yes")
-    proxy.on(b"INSERT INTO backtest_runs", lambda link: link.fall_silent())
+    proxy.on(b'COPY "backtest_runs"', lambda link: link.fall_silent())
     over = {"DATABASE_URL": proxy.url}
     with started("import", "run.zip", cwd=place, env={**os.environ, **over}) as process:
         wait_until(lambda: any(link.silent.is_set() for link in proxy.links), process)

@@ -46,14 +46,14 @@ RUNS_IN_BUNDLE = 2
 
 # About as many steps as each command takes, and some more: the last faults come too late.
 STEPS = {
-    "run": 290,
-    "reproduce": 290,
-    "import": 230,
-    "delete": 280,
-    "export": 170,
-    "data import": 250,
-    "data delete": 130,
-    "dump": 150,
+    "run": 180,
+    "reproduce": 185,
+    "import": 130,
+    "delete": 110,
+    "export": 75,
+    "data import": 75,
+    "data delete": 60,
+    "dump": 90,
 }
 
 

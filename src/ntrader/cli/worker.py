@@ -45,7 +45,7 @@ def require_extra() -> None:
     if missing:
         raise UsageError(
             f"The service is not installed: {', '.join(missing)}.",
-            hint="Install it with `pip install 'ntrader[server]'`.",
+            hint="Install ntrader with its extra, as by `uv tool install '.[server]'`.",
         )
 
 
