@@ -21,8 +21,8 @@ from ntrader.api.documents import Answer, tagged
 from ntrader.api.idempotency import IdempotencyKey, Once
 from ntrader.api.problems import ProblemError, problem_responses
 from ntrader.api.schemas import DatasetDocument, DatasetList, UploadedDocument
+from ntrader.domain.dataset_documents import dataset_document
 from ntrader.domain.datasets import InstrumentKind
-from ntrader.domain.documents import dataset_document
 from ntrader.domain.timeframes import Timeframe
 from ntrader.services.datasets import ImportRequest, delete_dataset, import_dataset, list_datasets
 from ntrader.services.refusals import about

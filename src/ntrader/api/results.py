@@ -15,7 +15,7 @@ from ntrader.api.context import TheService
 from ntrader.api.documents import entity_tag, has_it, not_modified, tag_headers, tagged
 from ntrader.api.problems import ProblemError, problem_responses
 from ntrader.api.schemas import ArtifactList, EventList, ReportDocument
-from ntrader.domain.documents import artifact_document, event_document
+from ntrader.domain.run_documents import artifact_document, event_document
 from ntrader.domain.sampling import FEWEST_POINTS
 from ntrader.domain.service_documents import report_document
 from ntrader.services.history import read_run, trades_of

@@ -16,7 +16,7 @@ from ntrader.api.idempotency import IdempotencyKey, Once
 from ntrader.api.models import NewRun, RecordedRun
 from ntrader.api.problems import ProblemError, problem_responses
 from ntrader.api.schemas import ComparisonDocument, RunDocument, RunList, RunState
-from ntrader.domain.documents import compare_document
+from ntrader.domain.comparison_documents import compare_document
 from ntrader.domain.service_documents import service_run_document
 from ntrader.domain.submissions import submission_document
 from ntrader.services.history import list_runs

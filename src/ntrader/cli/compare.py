@@ -56,7 +56,7 @@ def compare(
 
         write_page(report, html_file)
     if as_json:
-        from ntrader.domain.documents import compare_document
+        from ntrader.domain.comparison_documents import compare_document
 
         app.show_json(compare_document(report))
     else:

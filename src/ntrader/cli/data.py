@@ -65,7 +65,7 @@ def import_(
     )
     imported = app.call(lambda workspace: import_dataset(workspace, request))
     if as_json:
-        from ntrader.domain.documents import imported_dataset_document
+        from ntrader.domain.dataset_documents import imported_dataset_document
 
         app.show_json(imported_dataset_document(imported))
         return
@@ -89,7 +89,7 @@ def list_(app: App, as_csv: bool, as_json: bool) -> None:
     refuse_both(as_csv=as_csv, as_json=as_json)
     datasets = app.call(list_datasets)
     if as_json or as_csv:
-        from ntrader.domain.documents import DATASET_KEYS, dataset_document
+        from ntrader.domain.dataset_documents import DATASET_KEYS, dataset_document
 
         documents = [dataset_document(dataset) for dataset in datasets]
         if as_json:
@@ -114,7 +114,7 @@ def show(app: App, dataset: str, as_json: bool) -> None:
 
     details = app.call(lambda workspace: show_dataset(workspace, dataset))
     if as_json:
-        from ntrader.domain.documents import dataset_details_document
+        from ntrader.domain.dataset_documents import dataset_details_document
 
         app.show_json(dataset_details_document(details))
         return
@@ -134,7 +134,7 @@ def verify(app: App, dataset: str, as_json: bool) -> int:
     verification = app.call(lambda workspace: verify_dataset(workspace, dataset))
     recorded = verification.dataset.content_hash
     if as_json:
-        from ntrader.domain.documents import verification_document
+        from ntrader.domain.dataset_documents import verification_document
 
         app.show_json(verification_document(verification))
     elif verification.is_intact:
@@ -160,7 +160,7 @@ def delete(app: App, dataset: str, yes: bool, as_json: bool) -> None:
     app.confirm(f"Delete the dataset {dataset}?", yes=yes)
     deleted = app.call(lambda workspace: delete_dataset(workspace, dataset))
     if as_json:
-        from ntrader.domain.documents import dataset_document
+        from ntrader.domain.dataset_documents import dataset_document
 
         app.show_json(dataset_document(deleted))
     else:

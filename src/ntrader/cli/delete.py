@@ -35,7 +35,7 @@ def delete(app: App, runs: tuple[str, ...], yes: bool, dry_run: bool, as_json: b
         app.confirm(f"Delete {counted(len(plan.runs), 'run')}?", yes=yes)
         plan = app.call(lambda workspace: delete_runs(workspace, plan))
     if as_json:
-        from ntrader.domain.documents import deletion_document
+        from ntrader.domain.run_documents import deletion_document
 
         app.show_json(deletion_document(plan))
     elif dry_run:

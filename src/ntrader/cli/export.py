@@ -35,7 +35,7 @@ def export(
         lambda workspace: export_runs(workspace, runs, file, with_data=with_data, force=force)
     )
     if as_json:
-        from ntrader.domain.documents import export_document
+        from ntrader.domain.bundle_documents import export_document
 
         app.show_json(export_document(done))
         return

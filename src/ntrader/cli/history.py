@@ -152,7 +152,7 @@ def history(
         lambda workspace: list_runs(workspace, where, order, limit=limit, after=cursor)
     )
     if as_json:
-        from ntrader.domain.documents import history_document
+        from ntrader.domain.run_documents import history_document
 
         app.show_json(history_document(found))
     elif as_csv:
@@ -219,7 +219,7 @@ def _nothing(where: RunFilter) -> str:
 
 
 def _show_csv(app: App, page: Page[BacktestRun], columns: Sequence[str] | None) -> None:
-    from ntrader.domain.documents import CSV_COLUMNS, csv_row
+    from ntrader.domain.run_documents import CSV_COLUMNS, csv_row
 
     names = columns or CSV_COLUMNS
     app.show_csv(names, [csv_row(run, names) for run in page.items])

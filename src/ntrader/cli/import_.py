@@ -29,7 +29,7 @@ def import_(app: App, file: Path, as_json: bool) -> None:
 
     done = app.call(lambda workspace: import_runs(workspace, file))
     if as_json:
-        from ntrader.domain.documents import import_document
+        from ntrader.domain.bundle_documents import import_document
 
         app.show_json(import_document(done))
     else:

@@ -32,7 +32,7 @@ def note(app: App, run: str, text: str | None, clear: bool, as_json: bool) -> No
     else:
         noted = app.call(lambda workspace: note_run(workspace, run, text))
     if as_json:
-        from ntrader.domain.documents import annotations_document
+        from ntrader.domain.run_documents import annotations_document
 
         app.show_json(annotations_document(noted))
     elif noted.note is None:

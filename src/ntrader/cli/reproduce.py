@@ -51,7 +51,7 @@ def reproduce(
             )
         )
     if as_json:
-        from ntrader.domain.documents import reproduction_document
+        from ntrader.domain.reproduction_documents import reproduction_document
 
         app.show_json(reproduction_document(found))
     else:

@@ -112,7 +112,8 @@ def run(
 
 
 def _show_json(app: App, report: RunReport) -> None:
-    from ntrader.domain.documents import details_document, error_document
+    from ntrader.domain.documents import error_document
+    from ntrader.domain.run_documents import details_document
 
     app.show_json(
         {

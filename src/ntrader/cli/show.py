@@ -54,7 +54,7 @@ def _show_run(app: App, reference: str, *, as_json: bool) -> None:
     if details.problem is not None:
         app.note(f"Warning: {details.problem}")
     if as_json:
-        from ntrader.domain.documents import details_document
+        from ntrader.domain.run_documents import details_document
 
         app.show_json(details_document(details))
         return
@@ -80,7 +80,7 @@ def _show_trades(app: App, reference: str, *, as_csv: bool, as_json: bool) -> No
 
     run, trades = app.call(lambda workspace: trades_of(workspace, reference))
     if as_json or as_csv:
-        from ntrader.domain.documents import TRADE_KEYS, trade_document
+        from ntrader.domain.run_documents import TRADE_KEYS, trade_document
 
         documents = [trade_document(trade) for trade in trades]
         if as_json:
@@ -99,7 +99,7 @@ def _show_events(app: App, reference: str, *, as_csv: bool, as_json: bool) -> No
 
     events = app.call(lambda workspace: events_of_run(workspace, reference))
     if as_json:
-        from ntrader.domain.documents import event_document
+        from ntrader.domain.run_documents import event_document
 
         app.show_json({"events": [event_document(event) for event in events]})
         return

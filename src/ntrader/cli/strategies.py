@@ -31,7 +31,7 @@ def _show_one(app: App, name: str, *, as_csv: bool, as_json: bool) -> None:
 
     spec = describe_strategy(name)
     if as_json:
-        from ntrader.domain.documents import strategy_document
+        from ntrader.domain.strategy_documents import strategy_document
 
         app.show_json(strategy_document(spec))
     elif as_csv:
@@ -52,7 +52,7 @@ def _show_all(app: App, *, as_csv: bool, as_json: bool) -> None:
 
     specs = describe_strategies()
     if as_json:
-        from ntrader.domain.documents import strategy_document
+        from ntrader.domain.strategy_documents import strategy_document
 
         app.show_json({"strategies": [strategy_document(spec) for spec in specs]})
     elif as_csv:

@@ -28,7 +28,7 @@ def tag(app: App, run: str, tags: tuple[str, ...], remove: bool, as_json: bool) 
     change = untag_run if remove else tag_run
     tagged = app.call(lambda workspace: change(workspace, run, tags))
     if as_json:
-        from ntrader.domain.documents import annotations_document
+        from ntrader.domain.run_documents import annotations_document
 
         app.show_json(annotations_document(tagged))
     else:

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ntrader.domain.documents import run_document, trade_document
 from ntrader.domain.identity import instant_text
 from ntrader.domain.results import EquityCurve, Trade
+from ntrader.domain.run_documents import run_document, trade_document
 from ntrader.domain.runs import BacktestRun, RunDetails
 from ntrader.domain.sampling import extremes
 from ntrader.domain.strategies import StrategyRecord

@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Enum,
     Index,
     Integer,
     MetaData,
@@ -21,7 +20,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from ntrader.domain.submissions import SubmissionKind, SubmissionStatus
-from ntrader.storage.tables import INSTANT, NAMING, SHA256
+from ntrader.storage.column_types import INSTANT, NAMING, SHA256, enum_type
 
 SERVICE_SCHEMA = MetaData(naming_convention=NAMING)
 
@@ -29,20 +28,10 @@ submissions_table = Table(
     "submissions",
     SERVICE_SCHEMA,
     Column("run_id", Uuid, primary_key=True),
-    Column(
-        "kind",
-        Enum(
-            SubmissionKind, name="submission_kind", values_callable=lambda e: [m.value for m in e]
-        ),
-        nullable=False,
-    ),
+    Column("kind", enum_type(SubmissionKind, "submission_kind"), nullable=False),
     Column(
         "status",
-        Enum(
-            SubmissionStatus,
-            name="submission_status",
-            values_callable=lambda e: [m.value for m in e],
-        ),
+        enum_type(SubmissionStatus, "submission_status"),
         nullable=False,
         server_default=SubmissionStatus.QUEUED.value,
     ),

@@ -4,7 +4,6 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    Enum,
     ForeignKey,
     Index,
     Table,
@@ -18,15 +17,10 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ntrader.domain.access import AccessScope
 from ntrader.domain.webhooks import DeliveryStatus, WebhookEvent
+from ntrader.storage.column_types import INSTANT, SHA256, enum_type
 from ntrader.storage.jobs_tables import SERVICE_SCHEMA
-from ntrader.storage.tables import INSTANT, SHA256
 
 _EVENTS = ", ".join(f"'{event.value}'" for event in WebhookEvent)
-
-
-def _enum(members: type[AccessScope] | type[DeliveryStatus], name: str) -> Enum:
-    return Enum(members, name=name, values_callable=lambda enum: [member.value for member in enum])
-
 
 keys_table = Table(
     "api_keys",
@@ -35,7 +29,7 @@ keys_table = Table(
     Column("name", Text, nullable=False),
     Column("prefix", Text, nullable=False),
     Column("hash", Text, nullable=False),
-    Column("scope", _enum(AccessScope, "access_scope"), nullable=False),
+    Column("scope", enum_type(AccessScope, "access_scope"), nullable=False),
     Column("created_at", INSTANT, nullable=False, server_default=func.now()),
     Column("expires_at", INSTANT),
     Column("revoked_at", INSTANT),
@@ -75,7 +69,7 @@ deliveries_table = Table(
     Column("body", Text, nullable=False),
     Column(
         "status",
-        _enum(DeliveryStatus, "delivery_status"),
+        enum_type(DeliveryStatus, "delivery_status"),
         nullable=False,
         server_default=DeliveryStatus.PENDING.value,
     ),

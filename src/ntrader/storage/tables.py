@@ -7,27 +7,23 @@ They are plain tables: SQLAlchemy handles them in half the time of mapped classe
 `storage` anyway.
 """
 
-from functools import partial
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     Column,
-    DateTime,
-    Enum,
     ForeignKey,
     ForeignKeyConstraint,
-    Identity,
     Index,
     Integer,
     MetaData,
     Numeric,
     Table,
     Text,
+    TextClause,
     UniqueConstraint,
     Uuid,
-    func,
     literal_column,
     text,
 )
@@ -35,24 +31,22 @@ from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ntrader.domain.artifacts import ArtifactKind
 from ntrader.domain.runs import RunMode, RunStatus
+from ntrader.storage.column_types import (
+    INSTANT,
+    MONEY,
+    NAMING,
+    RATIO,
+    SHA256,
+    big_id,
+    enum_type,
+    required,
+    uuid_id,
+    written,
+)
 
-NAMING = {
-    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-    "ck": "ck_%(table_name)s_%(constraint_name)s",
-    "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
-    "pk": "pk_%(table_name)s",
-}
-SHA256 = "'^[0-9a-f]{64}$'"
 SEMVER = r"'^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$'"
 TIMEFRAME = "'^[1-9][0-9]*[mhdw]$'"
 NOT_IN_TAGS = r"'[\s\u0001-\u001f\u007f]'"
-
-
-def _enum(members: type[RunMode] | type[RunStatus] | type[ArtifactKind], name: str) -> Enum:
-    """Return the type `name`, which stores a member's value instead of its Python name."""
-    return Enum(members, name=name, values_callable=lambda enum: [member.value for member in enum])
-
 
 PARAMETERS_PATH = "'{config,strategy,parameters}'"
 """Where a run's parameters are in its snapshot, as SQL."""
@@ -73,26 +67,6 @@ INDEXED_METRICS = (
 
 SCHEMA = MetaData(naming_convention=NAMING)
 
-INSTANT = DateTime(timezone=True)
-MONEY = Numeric(18, 4)
-RATIO = Numeric(18, 8)
-
-_required = partial(Column, nullable=False)
-
-
-def _big_id() -> Column[Any]:
-    return Column("id", BigInteger, Identity(always=True), primary_key=True)
-
-
-def _uuid_id() -> Column[Any]:
-    return Column("id", Uuid, primary_key=True, server_default=text("gen_random_uuid()"))
-
-
-def _written(name: str) -> Column[Any]:
-    """Return the instant at which the database wrote the row."""
-    return _required(name, INSTANT, server_default=func.now())
-
-
 _WITHIN = {"strategy": "strategy_name", "symbol": "instrument_symbol"}
 
 
@@ -108,21 +82,38 @@ def _ranking(metric: str, *, within: str | None = None) -> Index:
     )
 
 
+def _containing(name: str, document: str, *, where: TextClause | None = None) -> Index:
+    """Return the index that gives rows by what a document of theirs contains."""
+    return Index(
+        name,
+        document,
+        postgresql_using="gin",
+        postgresql_ops={document: "jsonb_path_ops"},
+        postgresql_where=where,
+    )
+
+
+def _run_id(*, primary_key: bool = False) -> Column[Any]:
+    """Return the run that a row belongs to, and is deleted with."""
+    run = ForeignKey("backtest_runs.run_id", ondelete="CASCADE")
+    return required("run_id", Uuid, run, primary_key=primary_key)
+
+
 datasets_table = Table(
     "datasets",
     SCHEMA,
-    _uuid_id(),
-    _required("name", Text),
-    _required("description", Text, server_default=""),
-    _required("content_hash", Text),
-    _required("instrument", JSONB),
-    _required("symbols", ARRAY(Text)),
-    _required("timeframe", Text),
-    _required("start_date", INSTANT),
-    _required("end_date", INSTANT),
-    _required("rows", BigInteger),
-    _required("source", Text, server_default=""),
-    _written("created_at"),
+    uuid_id(),
+    required("name", Text),
+    required("description", Text, server_default=""),
+    required("content_hash", Text),
+    required("instrument", JSONB),
+    required("symbols", ARRAY(Text)),
+    required("timeframe", Text),
+    required("start_date", INSTANT),
+    required("end_date", INSTANT),
+    required("rows", BigInteger),
+    required("source", Text, server_default=""),
+    written("created_at"),
     UniqueConstraint("content_hash", name="uq_datasets_hash"),
     CheckConstraint("name <> ''", name="name_present"),
     CheckConstraint(f"content_hash ~ {SHA256}", name="content_hash_sha256"),
@@ -141,57 +132,52 @@ datasets_table = Table(
 strategies_table = Table(
     "strategies",
     SCHEMA,
-    _uuid_id(),
-    _required("name", Text),
-    _required("version", Text),
-    _required("description", Text, server_default=""),
-    _required("implementation", Text),
-    _required("params", JSONB, server_default=text("'{}'")),
-    _required("param_spec", JSONB, server_default=text("'[]'")),
-    _required("source_hash", Text),
-    _written("created_at"),
-    _written("updated_at"),
+    uuid_id(),
+    required("name", Text),
+    required("version", Text),
+    required("description", Text, server_default=""),
+    required("implementation", Text),
+    required("params", JSONB, server_default=text("'{}'")),
+    required("param_spec", JSONB, server_default=text("'[]'")),
+    required("source_hash", Text),
+    written("created_at"),
+    written("updated_at"),
     UniqueConstraint("name", "version", name="uq_strategies_name_version"),
     CheckConstraint("name <> ''", name="name_present"),
     CheckConstraint(f"version ~ {SEMVER}", name="version_semantic"),
     CheckConstraint(f"source_hash ~ {SHA256}", name="source_hash_sha256"),
     CheckConstraint("jsonb_typeof(params) = 'object'", name="params_object"),
     CheckConstraint("jsonb_typeof(param_spec) = 'array'", name="param_spec_array"),
-    Index(
-        "ix_strategies_params",
-        "params",
-        postgresql_using="gin",
-        postgresql_ops={"params": "jsonb_path_ops"},
-    ),
+    _containing("ix_strategies_params", "params"),
 )
 """A strategy, or a named configuration of one."""
 
 runs_table = Table(
     "backtest_runs",
     SCHEMA,
-    _big_id(),
-    _required("run_id", Uuid),
-    _required("dataset_id", Uuid, ForeignKey("datasets.id", ondelete="RESTRICT")),
-    _required("strategy_id", Uuid, ForeignKey("strategies.id", ondelete="RESTRICT")),
-    _required("run_mode", _enum(RunMode, "run_mode"), server_default=RunMode.BACKTEST.value),
-    _required("strategy_name", Text),
-    _required("strategy_type", Text),
-    _required("instrument_symbol", Text),
-    _required("timeframe", Text),
-    _required("start_date", INSTANT),
-    _required("end_date", INSTANT),
-    _required("initial_capital", MONEY),
-    _required("data_source", Text),
-    _required("execution_status", _enum(RunStatus, "execution_status")),
-    _required("execution_duration_seconds", Numeric(14, 6)),
+    big_id(),
+    required("run_id", Uuid),
+    required("dataset_id", Uuid, ForeignKey("datasets.id", ondelete="RESTRICT")),
+    required("strategy_id", Uuid, ForeignKey("strategies.id", ondelete="RESTRICT")),
+    required("run_mode", enum_type(RunMode, "run_mode"), server_default=RunMode.BACKTEST.value),
+    required("strategy_name", Text),
+    required("strategy_type", Text),
+    required("instrument_symbol", Text),
+    required("timeframe", Text),
+    required("start_date", INSTANT),
+    required("end_date", INSTANT),
+    required("initial_capital", MONEY),
+    required("data_source", Text),
+    required("execution_status", enum_type(RunStatus, "execution_status")),
+    required("execution_duration_seconds", Numeric(14, 6)),
     Column("error_message", Text),
     Column("error_traceback", Text),
-    _required("config_snapshot", JSONB),
-    _required("metadata", JSONB, server_default=text("'{}'")),
-    _required("fingerprint", Text),
+    required("config_snapshot", JSONB),
+    required("metadata", JSONB, server_default=text("'{}'")),
+    required("fingerprint", Text),
     Column("result_digest", Text),
     Column("reproduced_from_run_id", Uuid, ForeignKey("backtest_runs.run_id", ondelete="SET NULL")),
-    _written("created_at"),
+    written("created_at"),
     UniqueConstraint("run_id"),
     # The target of the metrics' foreign key, and at once the index for a strategy's newest
     # runs, read backwards: hence the order of the columns.
@@ -271,11 +257,11 @@ runs_table = Table(
 metrics_table = Table(
     "performance_metrics",
     SCHEMA,
-    _big_id(),
-    _required("backtest_run_id", BigInteger),
-    _required("strategy_name", Text),
-    _required("instrument_symbol", Text),
-    _required("created_at", INSTANT),
+    big_id(),
+    required("backtest_run_id", BigInteger),
+    required("strategy_name", Text),
+    required("instrument_symbol", Text),
+    required("created_at", INSTANT),
     Column("total_return", RATIO),
     Column("final_balance", MONEY),
     Column("cagr", RATIO),
@@ -285,10 +271,10 @@ metrics_table = Table(
     Column("max_drawdown_at", INSTANT),
     Column("calmar_ratio", RATIO),
     Column("volatility", RATIO),
-    _required("total_trades", Integer),
-    _required("winning_trades", Integer),
-    _required("losing_trades", Integer),
-    _required("break_even_trades", Integer),
+    required("total_trades", Integer),
+    required("winning_trades", Integer),
+    required("losing_trades", Integer),
+    required("break_even_trades", Integer),
     Column("win_rate", RATIO),
     Column("profit_factor", RATIO),
     Column("expectancy", MONEY),
@@ -339,15 +325,15 @@ key keeps them true.
 artifacts_table = Table(
     "artifacts",
     SCHEMA,
-    _uuid_id(),
-    _required("run_id", Uuid, ForeignKey("backtest_runs.run_id", ondelete="CASCADE")),
-    _required("kind", _enum(ArtifactKind, "artifact_kind")),
-    _required("filename", Text),
-    _required("storage_path", Text),
-    _required("mime_type", Text),
-    _required("size_bytes", BigInteger),
-    _required("sha256", Text),
-    _written("created_at"),
+    uuid_id(),
+    _run_id(),
+    required("kind", enum_type(ArtifactKind, "artifact_kind")),
+    required("filename", Text),
+    required("storage_path", Text),
+    required("mime_type", Text),
+    required("size_bytes", BigInteger),
+    required("sha256", Text),
+    written("created_at"),
     CheckConstraint("size_bytes >= 0", name="size_not_negative"),
     CheckConstraint(f"sha256 ~ {SHA256}", name="sha256_hex"),
     Index("ix_artifacts_run_id_kind", "run_id", "kind"),
@@ -357,24 +343,18 @@ artifacts_table = Table(
 events_table = Table(
     "events",
     SCHEMA,
-    _big_id(),
-    _required("run_id", Uuid, ForeignKey("backtest_runs.run_id", ondelete="CASCADE")),
-    _required("event_type", Text),
-    _required("timestamp", INSTANT),
-    _required("payload", JSONB, server_default=text("'{}'")),
-    _written("created_at"),
+    big_id(),
+    _run_id(),
+    required("event_type", Text),
+    required("timestamp", INSTANT),
+    required("payload", JSONB, server_default=text("'{}'")),
+    written("created_at"),
     CheckConstraint("event_type <> ''", name="event_type_present"),
     CheckConstraint("jsonb_typeof(payload) = 'object'", name="payload_object"),
     Index("ix_events_run_timestamp", "run_id", "timestamp"),
     Index("ix_events_event_type", "event_type"),
     # A closed trade is looked up by its run; its numbers, all different, would fill the index.
-    Index(
-        "ix_events_payload",
-        "payload",
-        postgresql_using="gin",
-        postgresql_ops={"payload": "jsonb_path_ops"},
-        postgresql_where=text("event_type <> 'trade_closed'"),
-    ),
+    _containing("ix_events_payload", "payload", where=text("event_type <> 'trade_closed'")),
 )
 """Something that happened in a run's life; `id` orders them as they were recorded."""
 
@@ -382,9 +362,9 @@ sources_table = Table(
     "strategy_sources",
     SCHEMA,
     Column("hash", Text, primary_key=True),
-    _required("entry", Text),
-    _required("files", JSONB),
-    _written("created_at"),
+    required("entry", Text),
+    required("files", JSONB),
+    written("created_at"),
     CheckConstraint(f"hash ~ {SHA256}", name="hash_sha256"),
     CheckConstraint("jsonb_typeof(files) = 'object'", name="files_object"),
     CheckConstraint("files ? entry", name="entry_among_files"),
@@ -394,11 +374,9 @@ sources_table = Table(
 tags_table = Table(
     "run_tags",
     SCHEMA,
-    Column(
-        "run_id", Uuid, ForeignKey("backtest_runs.run_id", ondelete="CASCADE"), primary_key=True
-    ),
+    _run_id(primary_key=True),
     Column("tag", Text, primary_key=True),
-    _written("created_at"),
+    written("created_at"),
     CheckConstraint("char_length(tag) BETWEEN 1 AND 64", name="tag_length"),
     CheckConstraint(f"tag !~ {NOT_IN_TAGS}", name="tag_one_word"),
     Index("ix_run_tags_tag", "tag"),
@@ -408,11 +386,9 @@ tags_table = Table(
 notes_table = Table(
     "run_notes",
     SCHEMA,
-    Column(
-        "run_id", Uuid, ForeignKey("backtest_runs.run_id", ondelete="CASCADE"), primary_key=True
-    ),
-    _required("note", Text),
-    _written("updated_at"),
+    _run_id(primary_key=True),
+    required("note", Text),
+    written("updated_at"),
     CheckConstraint("char_length(note) BETWEEN 1 AND 10000", name="note_length"),
 )
 """What a user has written about a run."""
@@ -423,8 +399,8 @@ statistics_table = Table(
     Column("strategy_name", Text, primary_key=True),
     Column("subject", Text, primary_key=True),
     Column("bucket", Integer, primary_key=True),
-    _required("runs", BigInteger),
-    _required("total", Numeric),
+    required("runs", BigInteger),
+    required("total", Numeric),
     info={"derived": True},
 )
 """How the metrics of each strategy's runs are distributed.
