@@ -112,6 +112,21 @@ def test_a_signal_where_nothing_runs_ends_the_command_with_its_number(
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_command_takes_leave_of_the_database_is_no_fault(
+    command: Command, place: Path, proxy: Proxy, number: int
+) -> None:
+    over = {**os.environ, "DATABASE_URL": proxy.url}
+    proxy.on(b"X\0\0\0\4", lambda link: link.fall_silent())
+    with started("history", cwd=place, env=over) as process:
+        wait_until(lambda: any(link.silent.is_set() for link in proxy.links), process)
+        process.send_signal(number)
+        done = ended(process)
+
+    assert done.exit_code in (0, 128 + number)
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("step", [30, 40, 50, 60])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_in_the_midst_of_talking_to_the_database_ends_the_command(

@@ -22,9 +22,9 @@ from ntrader.domain.results import Outcome
 from ntrader.domain.runs import RunStatus
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
+from ntrader.storage.ranked_metrics import INDEXED_METRICS
 from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
-from ntrader.storage.tables import INDEXED_METRICS
 from support.database import Background, TestServer
 from support.outcomes import NOW, make_dataset, make_failure, make_result, make_spec
 

@@ -463,6 +463,16 @@ def test_money_beyond_the_engine_fails_the_run_with_its_reason() -> None:
     assert "99,999,999,999,999 USD is more than the engine can hold" in failure.message
 
 
+@BOTH_FILLS
+def test_an_account_that_outgrows_the_engine_fails_the_run_with_its_reason(fill: str) -> None:
+    """The engine would abort the process, and the run with it."""
+    bars = make_bars([100, 100, 100, 300, 300])
+
+    failure = fail(scripted([0], [3]), bars, fill=fill, initial_capital="9000000000000")
+
+    assert "more than the engine can hold" in failure.message
+
+
 def test_a_quantity_beyond_the_engine_fails_the_run_with_its_reason() -> None:
     tiny = crypto("TINY", price_precision=8)
 

@@ -13,6 +13,7 @@ from nautilus_trader.model.events import (
     OrderModifyRejected,
     OrderRejected,
 )
+from nautilus_trader.model.objects import MONEY_MAX
 
 from ntrader.domain.identity import decimal_text
 from ntrader.engine.accounting import EXACT
@@ -73,6 +74,20 @@ class Ledger:
         """Say whether the cash pays for `quantity` units at `price`, the fee included."""
         with localcontext(EXACT):
             return quantity * price * (1 + self._fee) <= self.cash
+
+    def refuse_uncountable(self, quantity: Decimal, price: Decimal) -> None:
+        """Refuse a sale whose proceeds the engine cannot count: it would abort the process.
+
+        Raises:
+            RunRefusedError: the cash would be more than the engine can hold.
+        """
+        with localcontext(EXACT):
+            cash = self.cash + quantity * price
+        if cash > MONEY_MAX:
+            raise RunRefusedError(
+                f"The account grew to {cash:,.0f}, which is more than the engine can hold, "
+                f"{int(MONEY_MAX):,}. Begin with less capital."
+            )
 
     def fee_of(self, fill: OrderFilled) -> Decimal:
         """Return the exact fee of a fill, a fraction of the traded value."""

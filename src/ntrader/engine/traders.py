@@ -106,12 +106,13 @@ class LongFlatTrader(Strategy):
 
     def _send(self, order: _HeldOrder, market_price: Price) -> None:
         buying = order.side == OrderSide.BUY
-        if buying:
-            price = self._setup.market.fill_model.slipped(market_price, buying=True)
-            if not self._ledger.can_pay(order.quantity, price.as_decimal()):
-                self.unpaid_entries += 1
-                self._logic.is_long = False
-                return
+        price = self._setup.market.fill_model.slipped(market_price, buying=buying).as_decimal()
+        if not buying:
+            self._ledger.refuse_uncountable(order.quantity, price)
+        elif not self._ledger.can_pay(order.quantity, price):
+            self.unpaid_entries += 1
+            self._logic.is_long = False
+            return
         with localcontext(EXACT):
             quantity = Quantity.from_decimal(order.quantity.quantize(self._unit))
         self.submit_order(

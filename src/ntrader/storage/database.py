@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -54,6 +55,11 @@ class _Connection(asyncpg.Connection):  # type: ignore[misc] # asyncpg has no ty
             await super().close(timeout=CLOSE_SECONDS if timeout is None else timeout)
 
 
+def _is_news(record: logging.LogRecord) -> bool:
+    """Whether a pool's message is any: that a command ends while it closes a connection is not."""
+    return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
+
+
 class Database:
     """A PostgreSQL database.
 
@@ -90,6 +96,7 @@ class Database:
             pool_pre_ping=True,
             **(_SERVICE_POOL if pooled else _COMMAND_POOL),
         )
+        self._reading.sync_engine.pool.logger.addFilter(_is_news)
         # The same connections, in transactions.
         self._writing = self._reading.execution_options(isolation_level="READ COMMITTED")
 

@@ -35,8 +35,9 @@ from ntrader.storage.conditions import (
     needs_metrics,
     needs_run,
 )
+from ntrader.storage.ranked_metrics import INDEXED_METRICS
 from ntrader.storage.rows import order_value, runs_with_details
-from ntrader.storage.tables import INDEXED_METRICS, metrics_table, runs_table
+from ntrader.storage.tables import metrics_table, runs_table
 
 
 def page_statement(

@@ -16,7 +16,8 @@ from ntrader.domain.queries import RunFilter
 from ntrader.domain.runs import RunStatus
 from ntrader.domain.summaries import MetricSummary, StrategySummary
 from ntrader.storage.queries import of_whole_runs
-from ntrader.storage.tables import SUMMARIZED_METRICS, metrics_table, runs_table
+from ntrader.storage.ranked_metrics import SUMMARIZED_METRICS
+from ntrader.storage.tables import metrics_table, runs_table
 
 # Where the first bucket begins, and how wide one is: as in the migration that made the triggers.
 _BUCKETS = {"sharpe_ratio": ("-5", "0.01"), "total_return": ("-1", "0.005")}

@@ -21,7 +21,6 @@ from sqlalchemy import (
     Numeric,
     Table,
     Text,
-    TextClause,
     UniqueConstraint,
     Uuid,
     literal_column,
@@ -43,6 +42,7 @@ from ntrader.storage.column_types import (
     uuid_id,
     written,
 )
+from ntrader.storage.ranked_metrics import INDEXED_METRICS, SUMMARIZED_METRICS, ranking_index
 
 SEMVER = r"'^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$'"
 TIMEFRAME = "'^[1-9][0-9]*[mhdw]$'"
@@ -51,46 +51,7 @@ NOT_IN_TAGS = r"'[\s\u0001-\u001f\u007f]'"
 PARAMETERS_PATH = "'{config,strategy,parameters}'"
 """Where a run's parameters are in its snapshot, as SQL."""
 
-SUMMARIZED_METRICS = ("sharpe_ratio", "total_return")
-"""What a summary tells of each strategy, and what is found at once within one strategy."""
-
-INDEXED_METRICS = (
-    *SUMMARIZED_METRICS,
-    "cagr",
-    "calmar_ratio",
-    "max_drawdown",
-    "profit_factor",
-    "sortino_ratio",
-    "win_rate",
-)
-"""What runs are ranked by: each of these indexes takes about 40 bytes a run."""
-
 SCHEMA = MetaData(naming_convention=NAMING)
-
-_WITHIN = {"strategy": "strategy_name", "symbol": "instrument_symbol"}
-
-
-def _ranking(metric: str, *, within: str | None = None) -> Index:
-    """Return the index that gives runs by a metric, undefined last, the newer first of equals."""
-    place = "" if within is None else f"{within}_"
-    columns = () if within is None else (_WITHIN[within],)
-    return Index(
-        f"ix_performance_metrics_{place}{metric}",
-        *columns,
-        text(f"{metric} DESC NULLS LAST"),
-        text("backtest_run_id DESC"),
-    )
-
-
-def _containing(name: str, document: str, *, where: TextClause | None = None) -> Index:
-    """Return the index that gives rows by what a document of theirs contains."""
-    return Index(
-        name,
-        document,
-        postgresql_using="gin",
-        postgresql_ops={document: "jsonb_path_ops"},
-        postgresql_where=where,
-    )
 
 
 def _run_id(*, primary_key: bool = False) -> Column[Any]:
@@ -148,7 +109,12 @@ strategies_table = Table(
     CheckConstraint(f"source_hash ~ {SHA256}", name="source_hash_sha256"),
     CheckConstraint("jsonb_typeof(params) = 'object'", name="params_object"),
     CheckConstraint("jsonb_typeof(param_spec) = 'array'", name="param_spec_array"),
-    _containing("ix_strategies_params", "params"),
+    Index(
+        "ix_strategies_params",
+        "params",
+        postgresql_using="gin",
+        postgresql_ops={"params": "jsonb_path_ops"},
+    ),
 )
 """A strategy, or a named configuration of one."""
 
@@ -312,9 +278,9 @@ metrics_table = Table(
         name="undefined_is_null",
     ),
     Index("ix_performance_metrics_created_at", "created_at"),
-    *(_ranking(metric) for metric in INDEXED_METRICS),
-    *(_ranking(metric, within="strategy") for metric in SUMMARIZED_METRICS),
-    _ranking("sharpe_ratio", within="symbol"),
+    *(ranking_index(metric) for metric in INDEXED_METRICS),
+    *(ranking_index(metric, within="strategy") for metric in SUMMARIZED_METRICS),
+    ranking_index("sharpe_ratio", within="symbol"),
 )
 """The numbers of a successful run.
 
@@ -354,7 +320,13 @@ events_table = Table(
     Index("ix_events_run_timestamp", "run_id", "timestamp"),
     Index("ix_events_event_type", "event_type"),
     # A closed trade is looked up by its run; its numbers, all different, would fill the index.
-    _containing("ix_events_payload", "payload", where=text("event_type <> 'trade_closed'")),
+    Index(
+        "ix_events_payload",
+        "payload",
+        postgresql_using="gin",
+        postgresql_ops={"payload": "jsonb_path_ops"},
+        postgresql_where=text("event_type <> 'trade_closed'"),
+    ),
 )
 """Something that happened in a run's life; `id` orders them as they were recorded."""
 
