@@ -15,6 +15,7 @@ import os
 import select
 import signal
 import sys
+import warnings
 from asyncio import selector_events
 from collections.abc import Callable
 from importlib import import_module
@@ -143,6 +144,8 @@ def import_all() -> None:
     for module in walk_packages(ntrader.__path__, "ntrader."):
         if not module.name.startswith(("ntrader.api", "ntrader.migrations", "ntrader.__main__")):
             import_module(module.name)
+    # The threads of others are idle, and nobody asks them for anything before the fork.
+    warnings.filterwarnings("ignore", message=".*use of fork.*")
     # NautilusTrader's own loop came with it; commands have Python's.
     asyncio.set_event_loop_policy(None)
 

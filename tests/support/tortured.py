@@ -23,7 +23,7 @@ import os
 from ntrader.engine.strategies import LongFlatStrategy
 
 class Witnessed(LongFlatStrategy):
-    '''Trades, and leaves word outside of ntrader that it was started.'''
+    '''Trades, leaves word elsewhere that it was started, and takes steps to be killed at.'''
 
     def prepare(self):
         self.bars = 0
@@ -32,6 +32,8 @@ class Witnessed(LongFlatStrategy):
         self.bars += 1
         if self.bars == 1 and "WITNESS" in os.environ:
             open(os.environ["WITNESS"], "w").close()
+        if self.bars % 3 == 0:
+            open(os.devnull, "w").close()
         if self.bars % 10 == 5:
             self.enter()
         if self.bars % 10 == 0:
@@ -46,8 +48,8 @@ RUNS_IN_BUNDLE = 2
 
 # About as many steps as each command takes, and some more: the last faults come too late.
 STEPS = {
-    "run": 180,
-    "reproduce": 185,
+    "run": 160,
+    "reproduce": 170,
     "import": 130,
     "delete": 110,
     "export": 75,
@@ -55,6 +57,8 @@ STEPS = {
     "data delete": 60,
     "dump": 90,
 }
+# Runs are what must not be lost.
+WEIGHTS = [4 if kind in ("run", "reproduce") else 1 for kind in STEPS]
 
 
 def write_bars(path: Path, *, level: int = 100, count: int = 60) -> Path:
@@ -156,7 +160,7 @@ class TorturedStore:
 
     def round(self, at_once: int) -> None:
         """Kill some commands that run at once, and see what is left of them."""
-        kinds = [self.chance.choice(list(STEPS)) for _ in range(at_once)]
+        kinds = self.chance.choices(list(STEPS), WEIGHTS, k=at_once)
         busy: set[str] = set()
         attempts = [attempt for kind in kinds if (attempt := self._attempt(kind, busy)) is not None]
         for attempt in attempts:

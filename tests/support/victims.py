@@ -66,7 +66,9 @@ class Fault:
     def at_random(cls, chance: random.Random, steps: int) -> "Fault":
         if chance.random() < 0.25:
             return cls(KILL, seconds=chance.uniform(0, MOST_SECONDS))
-        return cls(chance.choice(SIGNALS), step=chance.randint(1, steps))
+        # Its work is at the end: before it a command only finds its server.
+        first = chance.choice((1, steps // 3, steps // 2))
+        return cls(chance.choice(SIGNALS), step=chance.randint(first, steps))
 
     def __str__(self) -> str:
         when = f"step {self.step}" if self.step else f"{self.seconds:.3f} s"

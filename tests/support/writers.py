@@ -8,6 +8,7 @@ import asyncio
 import os
 import sys
 import time
+import warnings
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def main(count: int, seconds: float, directory: Path) -> int:
 
 
 if __name__ == "__main__":
+    # The threads of others are idle, and nobody asks them for anything before the fork.
+    warnings.filterwarnings("ignore", message=".*use of fork.*")
     # NautilusTrader's own loop came with it; commands have Python's.
     asyncio.set_event_loop_policy(None)
     sys.exit(main(int(sys.argv[1]), float(sys.argv[2]), Path(sys.argv[3])))

@@ -158,7 +158,7 @@ async def execute(
     def compute() -> Outcome:
         config = plan.snapshot.config
         outcome = run(config, plan.strategy, plan.bars, metadata, progress=progress)
-        return _censored(workspace, outcome)
+        return censored_outcome(workspace, outcome)
 
     kept: Kept | None = None
     if save:
@@ -177,7 +177,7 @@ async def execute(
     )
 
 
-def _censored(workspace: Workspace, outcome: Outcome) -> Outcome:
+def censored_outcome(workspace: Workspace, outcome: Outcome) -> Outcome:
     """Return the outcome without passwords: a strategy's error may quote the environment."""
     if not isinstance(outcome, BacktestFailure):
         return outcome

@@ -25,7 +25,7 @@ from ntrader.domain.results import (
 from ntrader.domain.runs import RunStatus
 from ntrader.domain.submissions import RunProgress, SubmissionKind, SubmissionStatus
 from ntrader.errors import DatabaseUnavailableError, NtraderError, UsageError
-from ntrader.services.backtests import Plan, pending_run, prepare
+from ntrader.services.backtests import Plan, censored_outcome, pending_run, prepare
 from ntrader.services.originals import load_original, plan_again
 from ntrader.services.persistence import save_run
 from ntrader.services.registered import is_registered
@@ -112,7 +112,7 @@ async def carry_out(workspace: Workspace, task: RunTask, tell: Tell) -> Ended:
         return Ended(status=SubmissionStatus.FAILED, error=error.message)
     pending = await _pending(workspace, task, plan)
     if task.failure is None:
-        outcome = _censored(workspace, _compute(plan, pending.metadata, tell))
+        outcome = censored_outcome(workspace, _compute(plan, pending.metadata, tell))
     else:
         outcome = _failed(pending.metadata, task.failure)
     return await _saved(workspace, pending, outcome)
@@ -198,17 +198,6 @@ def _compute(plan: Plan, metadata: BacktestMetadata, tell: Tell) -> Outcome:
         metadata,
         progress=progress,
         marked=marked,
-    )
-
-
-def _censored(workspace: Workspace, outcome: Outcome) -> Outcome:
-    """Return the outcome without passwords: a strategy's error may quote the environment."""
-    if not isinstance(outcome, BacktestFailure):
-        return outcome
-    return replace(
-        outcome,
-        message=workspace.censored(outcome.message),
-        traceback=workspace.censored(outcome.traceback),
     )
 
 

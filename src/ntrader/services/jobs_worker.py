@@ -14,13 +14,7 @@ from ntrader.domain.submissions import MAX_ATTEMPTS, RunProgress, Submission, Su
 from ntrader.errors import DatabaseError, DatabaseUnavailableError
 from ntrader.services.jobs_execution import Ended, RunTask, saved_ending
 from ntrader.services.jobs_slots import RunProcessLostError, Slots
-from ntrader.storage.jobs_consumer import (
-    CancelledByUserError,
-    Consumer,
-    Delivery,
-    TryAgainError,
-    pause,
-)
+from ntrader.storage.jobs_consumer import CancelledByUserError, Consumer, Delivery, TryAgainError
 from ntrader.storage.jobs_queue import RUN_TASK, RUNS
 from ntrader.storage.jobs_rescue import rescue
 
@@ -32,7 +26,6 @@ GRACE_SECONDS = 30.0
 
 PROGRESS_SECONDS = 0.25
 RESCUE_SECONDS = 3.0
-_RECONNECT_SECONDS = 1.0
 
 
 class Worker:
@@ -64,18 +57,16 @@ class Worker:
         try:
             await self._slots.warm_up()
             self._log.info("worker_started")
-            while not self._consumer.is_stopping:
-                try:
-                    await self._consumer.run()
-                except OSError as error:
-                    self._log.warning("queue_lost", reason=str(error))
-                await pause(_RECONNECT_SECONDS, lambda: self._consumer.is_stopping)
+            await self._consumer.run_until_stopped(self._queue_lost)
         finally:
             rescuing.cancel()
             with suppress(asyncio.CancelledError):
                 await rescuing
             await self._slots.close()
             self._log.info("worker_stopped")
+
+    def _queue_lost(self, reason: str) -> None:
+        self._log.warning("queue_lost", reason=reason)
 
     async def _rescue_forever(self) -> None:
         """Put back what dead workers left; beside the queue, so that it needs no free slot."""

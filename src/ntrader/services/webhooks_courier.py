@@ -13,7 +13,7 @@ from ntrader.domain.webhooks import RETRY_SECONDS, DeliveryStatus, delivery_head
 from ntrader.errors import DatabaseError, DatabaseUnavailableError, NotFoundError
 from ntrader.services.webhooks import webhooks_of
 from ntrader.services.webhooks_sending import Sender
-from ntrader.storage.jobs_consumer import Consumer, Delivery, TryAgainError, pause
+from ntrader.storage.jobs_consumer import Consumer, Delivery, TryAgainError
 from ntrader.storage.webhooks import DELIVER_TASK, WEBHOOKS, rescue_deliveries
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ AT_THE_SAME_TIME = 8
 """So many deliveries are under way at the same time: they wait for others and cost nothing."""
 
 RESCUE_SECONDS = 30.0
-_RECONNECT_SECONDS = 1.0
 
 
 class Courier:
@@ -55,17 +54,15 @@ class Courier:
         rescuing = asyncio.create_task(self._rescue_forever())
         self._sender = Sender(self._policy)
         try:
-            while not self._consumer.is_stopping:
-                try:
-                    await self._consumer.run()
-                except OSError as error:
-                    self._log.warning("queue_lost", reason=str(error))
-                await pause(_RECONNECT_SECONDS, lambda: self._consumer.is_stopping)
+            await self._consumer.run_until_stopped(self._queue_lost)
         finally:
             rescuing.cancel()
             with suppress(asyncio.CancelledError):
                 await rescuing
             await self._sender.close()
+
+    def _queue_lost(self, reason: str) -> None:
+        self._log.warning("queue_lost", reason=reason)
 
     async def _rescue_forever(self) -> None:
         while True:

@@ -16,8 +16,9 @@ from pydantic import ValidationError
 
 from ntrader.domain.bundles import FORMAT, MANIFEST, VERSION, Manifest, Member
 from ntrader.domain.faults import faults_text
-from ntrader.errors import DamagedError, NotFoundError, UsageError
+from ntrader.errors import DamagedError, UsageError
 from ntrader.storage.archive_writing import MAX_BYTES, MODE
+from ntrader.storage.given_files import open_given
 from ntrader.storage.seals import SEAL_SIZE, has_seal, seal_fits
 from ntrader.storage.zip_headers import altered_member
 
@@ -201,13 +202,7 @@ def opened_archive(path: Path) -> Iterator[Archive]:
         DamagedError: it is cut off, or anything in it is not what was written; the message names
             the member.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"There is no file {path}.", hint="Check the path.") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Check it.") from error
-    with file:
+    with open_given(path) as file:
         whole = seal_fits(file)
         if not whole and (altered := _altered_member(file)) is not None:
             raise _damaged(

@@ -96,7 +96,8 @@ class Database:
             pool_pre_ping=True,
             **(_SERVICE_POOL if pooled else _COMMAND_POOL),
         )
-        self._reading.sync_engine.pool.logger.addFilter(_is_news)
+        pool = type(self._reading.sync_engine.pool)
+        logging.getLogger(f"{pool.__module__}.{pool.__qualname__}").addFilter(_is_news)
         # The same connections, in transactions.
         self._writing = self._reading.execution_options(isolation_level="READ COMMITTED")
 

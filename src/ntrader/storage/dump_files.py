@@ -33,8 +33,9 @@ from ntrader.domain.dumps import (
     DumpHeader,
 )
 from ntrader.domain.faults import faults_text
-from ntrader.errors import DamagedError, NotFoundError, UsageError
+from ntrader.errors import DamagedError, UsageError
 from ntrader.storage.archive_writing import json_bytes
+from ntrader.storage.given_files import open_given
 from ntrader.storage.parts import whole_file
 
 _CHUNK = 1 << 20
@@ -225,13 +226,7 @@ def opened_dump(path: Path) -> Iterator[DumpReader]:
         UsageError: it is no dump of ours, or of a later format.
         DamagedError: it is cut off, or anything in it is not what was written.
     """
-    try:
-        file = path.open("rb")
-    except FileNotFoundError as error:
-        raise NotFoundError(f"There is no file {path}.", hint="Check the path.") from error
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}.", hint="Check it.") from error
-    with file:
+    with open_given(path) as file:
         yield DumpReader(path, file)
 
 

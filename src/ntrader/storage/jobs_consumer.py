@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS = 2.0
 POLL_SECONDS = 2.0
+RECONNECT_SECONDS = 1.0
 _FIXED_CONNECTIONS = 4
 
 # What libpq takes as a keyword of its own; all else in a URL is a setting of the server.
@@ -90,23 +91,23 @@ class Consumer:
         self._worker: Worker | None = None
         self._stopping = False
 
-    @property
-    def is_stopping(self) -> bool:
-        """Whether `stop` was called."""
-        return self._stopping
-
     def stop(self) -> None:
-        """Take no more jobs; `run` returns when those at hand have ended or are given back."""
+        """Take no more jobs; the consumer ends when those at hand have, or are given back."""
         self._stopping = True
         if self._worker is not None:
             self._worker.stop()  # type: ignore[no-untyped-call]
 
-    async def run(self) -> None:
-        """Take jobs until `stop`, or until the connection to the database is lost.
+    async def run_until_stopped(self, tell_lost: Callable[[str], None]) -> None:
+        """Take jobs until `stop`; a database that goes away is waited for, and `tell_lost` told."""
+        while not self._stopping:
+            try:
+                await self._run()
+            except OSError as error:
+                tell_lost(str(error))
+            await self._pause()
 
-        Raises:
-            OSError: the connection was lost: try again later.
-        """
+    async def _run(self) -> None:
+        """Take jobs until `stop`, or until the connection to the database is lost: an `OSError`."""
         from procrastinate.exceptions import ConnectorException
         from psycopg import Error
         from psycopg_pool import PoolTimeout
@@ -134,6 +135,13 @@ class Consumer:
             raise OSError(f"the queue's connection was lost: {error}") from error
         finally:
             self._worker = None
+
+    async def _pause(self) -> None:
+        """Wait before the next attempt, but not for long once `stop` was called."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + RECONNECT_SECONDS
+        while loop.time() < end and not self._stopping:
+            await asyncio.sleep(0.1)
 
     def _app(self) -> "App":
         from procrastinate import App, PsycopgConnector
@@ -222,11 +230,3 @@ def conninfo(url: DatabaseUrl, schema: str, name: str) -> str:
 
 def _escaped(value: str) -> str:
     return value.replace("\\", "\\\\").replace(" ", "\\ ")
-
-
-async def pause(seconds: float, until: Callable[[], bool]) -> None:
-    """Wait, but no longer than `until` is false; looked at ten times a second."""
-    loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
-    while loop.time() < end and not until():
-        await asyncio.sleep(0.1)

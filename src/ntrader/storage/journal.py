@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from uuid import UUID
 
 from ntrader.errors import DamagedError, JournalError
-from ntrader.storage.parts import open_part, remove_free_parts, try_lock
+from ntrader.storage.file_locks import HeldFile, try_lock
+from ntrader.storage.parts import flush_directory, open_part, remove_free_parts
 
 _FORMAT = "ntrader-journal 1"
 _ENTRY = ".entry"
@@ -75,7 +75,7 @@ class Journal:
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = _put(path, _encoded(document, ended=False))
             try:
-                _flush(self.directory)
+                flush_directory(self.directory)
             except OSError:
                 path.unlink(missing_ok=True)
                 os.close(descriptor)
@@ -161,16 +161,16 @@ class Journal:
         return self.directory / f"{run_id}{_ENTRY}"
 
 
-class Entry:
-    """An entry that this process holds, until it is closed.
+class Entry(HeldFile):
+    """An entry that this process holds, until it is closed: it stays for whoever saves it.
 
     A forked child does not hold it: the run is its parent's.
     """
 
     def __init__(self, run_id: UUID, path: Path, descriptor: int) -> None:
+        super().__init__(descriptor)
         self.run_id = run_id
         self.path = path
-        self._descriptor = descriptor
         _held.add(self)
 
     def read(self) -> tuple[bool, dict[str, Any]]:
@@ -195,7 +195,7 @@ class Entry:
             descriptor = _put(self.path, _encoded(document, ended=True))
             self.close()
             self._descriptor = descriptor
-            _flush(self.path.parent)
+            flush_directory(self.path.parent)
         except OSError as error:
             raise _not_written(self.path.parent, error) from error
 
@@ -227,23 +227,6 @@ class Entry:
             self.close()
         return aside
 
-    def close(self) -> None:
-        """Let go of the entry, which stays for whoever saves it."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
-
 
 _held: weakref.WeakSet[Entry] = weakref.WeakSet()
 
@@ -271,14 +254,6 @@ def _put(path: Path, content: bytes) -> int:
         os.close(descriptor)
         raise
     return descriptor
-
-
-def _flush(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

@@ -6,16 +6,13 @@ however it ends: a part that can be locked is nobody's, and the next one who com
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
 from ntrader.errors import UsageError
-
-if sys.platform != "win32":
-    import fcntl
+from ntrader.storage.file_locks import lock, try_lock
 
 _SUFFIX = ".part"
 
@@ -77,21 +74,13 @@ def already_there(path: Path) -> UsageError:
     return UsageError(f"{path} is there already.", hint="Add --force to replace it.")
 
 
-def lock(descriptor: int) -> None:
-    """Wait for the lock of an open file."""
-    if sys.platform != "win32":
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-
-
-def try_lock(descriptor: int, *, shared: bool = False) -> bool:
-    """Take the lock of an open file unless another holds it; return whether it is held now."""
-    if sys.platform == "win32":
-        return False
+def flush_directory(directory: Path) -> None:
+    """Wait until the names in a directory are on disk."""
+    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _remove_if_free(path: Path) -> None:

@@ -19,6 +19,7 @@ from ntrader.storage.embedded.binaries import Programs, identity
 from ntrader.storage.embedded.layout import PORT, Layout
 from ntrader.storage.embedded.locks import FileLock
 from ntrader.storage.embedded.waiting import wait_until
+from ntrader.storage.parts import flush_directory
 from ntrader.storage.timeouts import START_SECONDS, STOP_SECONDS
 
 USER = "ntrader"
@@ -231,7 +232,7 @@ class Cluster:
         fresh.rename(self.layout.data)
         if self._durable:
             # Or a crash of the machine could undo the renaming, and the next start remove it all.
-            _sync(self.layout.base)
+            flush_directory(self.layout.base)
 
     def _execute(self, programs: Programs, sql: str, data: Path, guard: FileLock) -> None:
         outcome = subprocess.run(
@@ -354,14 +355,6 @@ class Cluster:
             credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
             return int(struct.unpack("3i", credentials)[0])
         return None
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _environment() -> dict[str, str]:
