@@ -154,6 +154,7 @@ def test_a_strategy_that_raises_is_a_failed_run_of_one_attempt(
     assert "RuntimeError" in front.client.get(f"/runs/{run_id}").json()["error"]["traceback"]
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_its_process_three_times_is_a_failed_run(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:

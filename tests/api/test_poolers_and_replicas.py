@@ -181,6 +181,7 @@ def test_lists_are_read_from_a_replica_and_a_run_from_where_it_is_written(
             assert api.client.get(f"/runs/{second}/report").status_code == 200
 
 
+@pytest.mark.slow
 def test_a_replica_that_is_away_or_without_our_schema_is_done_without(
     replicated: TcpServer, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -105,6 +105,7 @@ _INSTALLED = (
 )
 
 
+@pytest.mark.slow
 def test_service_and_worker_of_the_image_do_a_run_and_are_healthy(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
