@@ -13,6 +13,7 @@
     │   └── SchemaError
     ├── DamagedError                    1  a stored file is not what was stored
     ├── ConflictError                   1  refused, because something else needs it as it is
+    ├── NoVerdictError                  1  a reproduction that did not come to its end
     ├── JournalError                    1  what is begun cannot be written down
     └── MachineError                    1  a disk that is full, a file that may not be used
 
@@ -117,6 +118,12 @@ class ConflictError(NtraderError):
     """Something else still needs it."""
 
     code = "conflict"
+
+
+class NoVerdictError(NtraderError):
+    """The reproduction was interrupted, so there is no verdict."""
+
+    code = "no_verdict"
 
 
 class JournalError(NtraderError):

@@ -68,6 +68,26 @@ def test_a_signal_makes_the_run_a_failed_one_that_says_how_far_it_came(
     assert list((home / "journal").iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_reproduction_that_a_signal_ends_has_no_verdict(
+    command: Command, place: Path, number: int
+) -> None:
+    (place / "go").touch()
+    assert command(*RUN).exit_code == 0
+    (place / "go").unlink()
+    (place / "started").unlink()
+
+    with started("reproduce", "@", cwd=place) as process:
+        wait_until((place / "started").exists, process)
+        process.send_signal(number)
+        done = ended(process)
+
+    assert done.exit_code == 1
+    assert "There is no verdict" in done.stderr
+    assert "different" not in done.stdout.lower()
+    assert [run["status"] for run in runs_of(command)] == ["failed", "success"]
+
+
 def has_ended(entry: Path) -> bool:
     return b" ended " in entry.read_bytes().partition(b"\n")[0]
 

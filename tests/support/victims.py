@@ -203,10 +203,7 @@ class Victim:
         done, number = self.result, self.fault.number
         if "Traceback" in done.stderr:
             return f"{self}: {done}"
-        # 5 is of a reproduction: its run was ended in the engine, and failed where it once did not.
-        if done.exit_code == 0 or (
-            self.was_hit and done.exit_code in (-number, 128 + number, 1, 5)
-        ):
+        if done.exit_code == 0 or (self.was_hit and done.exit_code in (-number, 128 + number, 1)):
             return None
         return f"{self}: {done}"
 

@@ -164,7 +164,10 @@ class EnhancedBacktestResult:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BacktestFailure:
-    """A backtest that did not run to its end, and why."""
+    """A backtest that did not run to its end, and why.
+
+    `interrupted` says that it was a signal that ended it, and nothing of its own.
+    """
 
     metadata: BacktestMetadata
     message: str
@@ -172,6 +175,7 @@ class BacktestFailure:
     finished_at: datetime
     duration_seconds: float
     bars_done: int
+    interrupted: bool = False
 
 
 type Outcome = EnhancedBacktestResult | BacktestFailure

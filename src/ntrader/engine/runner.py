@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -106,11 +107,11 @@ def run(
             notices = simulation.run()
         return _result(config, bars, simulation.ledger, metadata, notices=notices, started=started)
     except KeyboardInterrupt:
-        return failure(f"Interrupted {so_far()}.")
+        return replace(failure(f"Interrupted {so_far()}."), interrupted=True)
     except RunRefusedError as error:
         return failure(f"Stopped {so_far()}. {error}")
     except TerminatedError:
-        return failure(f"Terminated {so_far()}.")
+        return replace(failure(f"Terminated {so_far()}."), interrupted=True)
     except SystemExit as error:
         return failure(
             f"The strategy called exit({error.code}) {so_far()}.", traceback.format_exc()

@@ -45,7 +45,7 @@ class RunReport:
     `duplicates` are earlier runs of the same question, newest first. `save_error` says why the run
     is not saved although it should be, `waiting` that it waits in the journal for the next command
     that reaches the database. `reused` marks an earlier run that is shown in place of
-    a new one.
+    a new one, `interruption` says when a signal ended the run.
     """
 
     details: RunDetails
@@ -54,6 +54,7 @@ class RunReport:
     save_error: NtraderError | None = None
     waiting: bool = False
     reused: bool = False
+    interruption: str | None = None
 
     @property
     def contradictions(self) -> tuple[BacktestRun, ...]:
@@ -174,6 +175,9 @@ async def execute(
         saved=kept is not None and kept.error is None,
         save_error=None if kept is None else kept.error,
         waiting=kept is not None and kept.waiting,
+        interruption=outcome.message
+        if isinstance(outcome, BacktestFailure) and outcome.interrupted
+        else None,
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ntrader.domain.pins import Pin
 from ntrader.domain.reproduction import Attribution, Reproduction, compare_answers
-from ntrader.errors import DamagedError, InvalidConfigError, NotFoundError
+from ntrader.errors import DamagedError, InvalidConfigError, NotFoundError, NoVerdictError
 from ntrader.services.backtests import Progress, execute
 from ntrader.services.originals import Original, load_original, plan_again
 from ntrader.services.pins import check_pins
@@ -43,6 +43,7 @@ async def reproduce(
         InvalidConfigError: its snapshot is of an unknown version, or today's code is asked for and
             cannot be loaded or does not take the run's parameters.
         DatabaseUnavailableError: the database cannot be reached; nothing was run.
+        NoVerdictError: a signal ended the new run, which is saved as a failed one.
     """
     original = await load_original(
         workspace, reference, trust=trust, needs_today=current_code or attribute
@@ -55,6 +56,11 @@ async def reproduce(
         progress=progress,
         reproduced_from=original.run.run_id,
     )
+    if report.interruption is not None:
+        raise NoVerdictError(
+            f"{report.interruption} There is no verdict.",
+            hint=f"Begin again: `ntrader reproduce {original.run.run_id}`.",
+        )
     return Reproduction(
         original=original.run,
         run=report.details.run,
@@ -90,6 +96,8 @@ async def _attribution(
         # The verdict on the run itself stands, and is told all the same.
         return Attribution(pin=pin, problem=error.message)
     report = await execute(workspace, plan, save=False)
+    if report.interruption is not None:
+        return Attribution(pin=pin, problem=report.interruption)
     return Attribution(
         pin=pin,
         run=report.details.run,
