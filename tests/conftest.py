@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -23,6 +24,16 @@ _SHARED: Any = {
 settings.register_profile("quick", max_examples=20, derandomize=True, **_SHARED)
 settings.register_profile("long", max_examples=2_000, **_SHARED)
 settings.load_profile("quick")
+
+# Who is started by `nohup`, or in the background of a script, ignores these signals, and so do all
+# of its children: the tests of signals would wait for ever.
+_HEEDED: dict[int, Any] = {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: signal.SIG_DFL}
+
+
+def pytest_configure() -> None:
+    for number, handler in _HEEDED.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")
