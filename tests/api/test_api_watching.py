@@ -12,6 +12,8 @@ from websockets.sync.client import connect
 
 from support.service import PATIENCE_SECONDS, Api, ServiceProcess, bars, eventually, process
 
+pytestmark = pytest.mark.slow
+
 MANY_BARS = 80_000
 """A run of some seconds, on a quiet machine."""
 

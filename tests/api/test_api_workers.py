@@ -11,6 +11,8 @@ import pytest
 
 from support.service import Api, ServiceProcess, bars, eventually, process
 
+pytestmark = pytest.mark.slow
+
 OWN_STRATEGIES = '''
 import os, signal, time
 from ntrader.engine.strategies import LongFlatStrategy, StrategyParameters
@@ -154,7 +156,6 @@ def test_a_strategy_that_raises_is_a_failed_run_of_one_attempt(
     assert "RuntimeError" in front.client.get(f"/runs/{run_id}").json()["error"]["traceback"]
 
 
-@pytest.mark.slow
 def test_a_run_that_ends_its_process_three_times_is_a_failed_run(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -169,7 +170,6 @@ def test_a_run_that_ends_its_process_three_times_is_a_failed_run(
     assert "3 times" in front.client.get(f"/runs/{run_id}").json()["error"]["message"]
 
 
-@pytest.mark.slow
 def test_a_run_that_kills_its_worker_three_times_is_a_failed_run(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -14,6 +14,8 @@ from support.database import TestServer, execute
 from support.receiver import receiver
 from support.service import Api, ServiceProcess, bars, eventually, process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def service_environment(service_environment: dict[str, str]) -> dict[str, str]:

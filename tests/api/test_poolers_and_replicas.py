@@ -19,6 +19,8 @@ from support.processes import run_process
 from support.service import Api, bars, eventually, process
 from support.tcp_server import TcpServer, free_port, start_tcp_server
 
+pytestmark = pytest.mark.slow
+
 SERVE = ("serve", "--port", "0", "--with-worker")
 
 
@@ -181,7 +183,6 @@ def test_lists_are_read_from_a_replica_and_a_run_from_where_it_is_written(
             assert api.client.get(f"/runs/{second}/report").status_code == 200
 
 
-@pytest.mark.slow
 def test_a_replica_that_is_away_or_without_our_schema_is_done_without(
     replicated: TcpServer, environment: dict[str, str], tmp_path: Path
 ) -> None:

@@ -15,6 +15,8 @@ import pytest
 from support.receiver import Received, Receiver, receiver
 from support.service import Api, ServiceProcess, bars, eventually, process
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def service_environment(service_environment: dict[str, str]) -> dict[str, str]:
@@ -218,7 +220,6 @@ def test_addresses_that_are_not_public_are_not_told(
     assert told.received == []
 
 
-@pytest.mark.slow
 def test_what_its_worker_could_not_finish_is_delivered_by_another_under_the_same_id(
     own_environment: dict[str, str], told: Receiver, tmp_path: Path
 ) -> None:
