@@ -16,6 +16,8 @@ from support.processes import run_process
 from support.service import PATIENCE_SECONDS, bars, process
 from support.tcp_server import start_tcp_server
 
+pytestmark = pytest.mark.slow
+
 BARS = 2_000
 
 

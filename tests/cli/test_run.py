@@ -168,7 +168,7 @@ def test_the_traceback_that_is_shown_begins_in_the_users_file(
     for text in (ran, shown):
         lines = [line.strip() for line in text.splitlines()]
         assert "raises.py" in "".join(
-            lines[lines.index("Traceback (most recent call last):") :][1:3]
+            lines[lines.index("Traceback (most recent call last):") :][1:4]
         )
         assert "runner.py" not in text
         assert 'raise RuntimeError("no more bars, please")' in text

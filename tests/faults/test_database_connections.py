@@ -15,6 +15,8 @@ from support.database import Background, TestServer, execute
 from support.proxy import Link, Proxy
 from support.tcp_server import TcpServer, start_tcp_server
 
+pytestmark = pytest.mark.slow
+
 LOGIN = f"postgresql://quant:{SECRET}@"
 
 

@@ -16,6 +16,8 @@ from support.saving import SaveRun
 from support.tcp_server import TcpServer, start_tcp_server
 from support.waiting_run import waiting_run
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--strategy", "sma", "--json")
 SAVING = b"INSERT INTO backtest_runs"
 TERMINATE = b"X\0\0\0\4"

@@ -20,6 +20,8 @@ from support.commands import Command
 from support.complaints import complaint_of, waiting
 from support.database import Background, TestServer, execute
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--strategy", "sma")
 
 type Holding = Callable[..., AbstractContextManager[asyncpg.Connection]]

@@ -13,6 +13,8 @@ from support.database import Background
 from support.tcp_server import TcpServer, start_tcp_server
 from support.waiting_run import waiting_run
 
+pytestmark = pytest.mark.slow
+
 TELLTALE = """
 import os
 from ntrader.engine.strategies import LongFlatStrategy

@@ -17,6 +17,8 @@ from support.commands import Command
 from support.database import Background, TestServer
 from support.processes import run_process
 
+pytestmark = pytest.mark.slow
+
 BARS = ("--symbol", "ABC", "--venue", "V", "--kind", "equity", "--timeframe", "1d")
 
 FORKING = """

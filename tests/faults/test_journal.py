@@ -24,6 +24,8 @@ from support.processes import (
 )
 from support.proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--strategy", "gated.py:Gated")
 
 
@@ -168,7 +170,6 @@ def test_a_run_that_is_killed_while_it_is_saved_is_saved_once(
     assert not check_kill_at(command, place, home, step), "it was not killed"
 
 
-@pytest.mark.slow
 def test_a_run_that_is_killed_at_any_step_of_being_saved_is_saved_once(
     command: Command, place: Path, home: Path
 ) -> None:

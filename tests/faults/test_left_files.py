@@ -14,6 +14,8 @@ from support.old_stores import ASSETS
 from support.processes import PATIENCE, run_process
 from support.tortured import DESCRIBED, write_bars
 
+pytestmark = pytest.mark.slow
+
 # Ends itself when it is about to do the named thing to a path that ends so.
 _KILLED = """
 import os, signal, sys

@@ -19,6 +19,8 @@ from support.processes import GATED, PATIENCE, ended, run_process, started, wait
 from support.proxy import Proxy
 from support.victims import Fault, Tally, Victim, see_through
 
+pytestmark = pytest.mark.slow
+
 RUN = ("run", "--strategy", "gated.py:Gated")
 
 
