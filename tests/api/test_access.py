@@ -24,6 +24,8 @@ import ntrader.api
 from ntrader.domain.access import AccessScope
 from support.service import PATIENCE_SECONDS, ServiceProcess, eventually, process
 
+pytestmark = pytest.mark.slow
+
 # A new connection for each, without the certificates that nobody needs on loopback.
 request = partial(httpx.request, verify=False, timeout=PATIENCE_SECONDS)
 get = partial(request, "GET")

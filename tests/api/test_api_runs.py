@@ -14,6 +14,8 @@ import pytest
 from support.database import execute
 from support.service import PATIENCE_SECONDS, Api, bars
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run_id(api: Api) -> str:

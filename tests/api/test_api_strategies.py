@@ -6,6 +6,8 @@ import pytest
 
 from support.service import Api
 
+pytestmark = pytest.mark.slow
+
 
 def configuration(**changes: Any) -> dict[str, Any]:
     values = {

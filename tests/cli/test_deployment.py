@@ -18,6 +18,8 @@ from support.homes import temporary_home
 from support.service import Api, ServiceProcess, eventually
 from support.tcp_server import TcpServer, start_tcp_server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SECONDS = {"s": 1, "m": 60}
@@ -105,7 +107,6 @@ _INSTALLED = (
 )
 
 
-@pytest.mark.slow
 def test_service_and_worker_of_the_image_do_a_run_and_are_healthy(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
