@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ntrader.cli.main import main
-from support.commands import Command, Result
+from support.commands import Command, Result, run_here
 
 
 @pytest.fixture
@@ -20,9 +19,7 @@ def ntrader(
     monkeypatch.setenv("DATABASE_URL", database_url)
 
     def run(*arguments: object) -> Result:
-        exit_code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(exit_code, captured.out, captured.err)
+        return run_here(arguments, capsys)
 
     return run
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ntrader.cli.main import main
-from support.commands import Command, Result
+from support.commands import Command, Result, run_here
 from support.proxy import Proxy, proxy_for
 from support.victims import Tally
 
@@ -45,9 +44,7 @@ def ntrader_on(
 
     def run(url: str, *arguments: object) -> Result:
         monkeypatch.setenv("DATABASE_URL", url)
-        exit_code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(exit_code, captured.out, captured.err)
+        return run_here(arguments, capsys)
 
     return run
 

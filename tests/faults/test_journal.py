@@ -12,8 +12,7 @@ from typing import Any
 
 import pytest
 
-from ntrader.cli.main import main
-from support.commands import Command, Result
+from support.commands import Command, Result, run_here
 from support.processes import (
     GATED,
     KILLED_AT_A_STEP,
@@ -49,9 +48,7 @@ def command(
         with monkeypatch.context() as changed:
             for name, value in (env or {}).items():
                 changed.setenv(name, value)
-            exit_code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(exit_code, captured.out, captured.err)
+            return run_here(arguments, capsys)
 
     return run
 

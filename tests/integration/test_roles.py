@@ -11,7 +11,7 @@ import pytest
 
 from ntrader.cli.main import main
 from ntrader.storage.migrations import VERSION_TABLE
-from support.commands import Result
+from support.commands import Result, run_here
 from support.database import Background, execute
 from support.homes import temporary_home
 from support.tcp_server import start_tcp_server
@@ -99,10 +99,9 @@ def as_(shared: Shared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
     def run(login: str, *arguments: object) -> Result:
         monkeypatch.setenv("DATABASE_URL", shared.url(login))
-        exit_code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        assert PASSWORD not in captured.out + captured.err
-        return Result(exit_code, captured.out, captured.err)
+        done = run_here(arguments, capsys)
+        assert PASSWORD not in done.stdout + done.stderr
+        return done
 
     return run
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from ntrader.cli.main import main
 from ntrader.storage.migrations import HEAD, revisions
-from support.commands import Command, Result
+from support.commands import Command, Result, run_here
 from support.database import execute
 from support.old_stores import ASSETS, load_old_store
 
@@ -43,9 +42,7 @@ def ntrader(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
 
     def run(*arguments: object) -> Result:
-        exit_code = main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Result(exit_code, captured.out, captured.err)
+        return run_here(arguments, capsys)
 
     return run
 
