@@ -16,7 +16,8 @@ from ntrader.engine.strategies.base import AnyStrategy, Intent
 
 if TYPE_CHECKING:
     from nautilus_trader.model.data import Bar, BarType
-    from nautilus_trader.model.events import OrderDenied, OrderRejected
+    from nautilus_trader.model.events import OrderDenied, OrderFilled, OrderRejected
+    from nautilus_trader.model.identifiers import PositionId
     from nautilus_trader.model.instruments import Instrument
     from nautilus_trader.model.objects import Price
 
@@ -49,15 +50,19 @@ class LongFlatTrader(Strategy):
     An entry buys equity x equity_fraction / close units, rounded down to the instrument's size
     precision; an exit sells the whole position. An entry that costs more than the cash, at the
     price of its fill and with its fee, is not sent: a broker would refuse it.
+
+    Each round trip is a position of its own ("hedging"): where all are one position ("netting"),
+    NautilusTrader pickles it at every entry, which takes longer than all else that an order does.
     """
 
     def __init__(self, logic: AnyStrategy, setup: MarketSetup) -> None:
-        super().__init__(StrategyConfig(order_id_tag="001"))
+        super().__init__(StrategyConfig(order_id_tag="001", oms_type="HEDGING"))
         self._logic = logic
         self._setup = setup
         self._unit = Decimal(1).scaleb(-setup.instrument.size_precision)
         self._ledger = setup.ledger
         self._held: _HeldOrder | None = None
+        self._position_id: PositionId | None = None
         self.too_small_entries = 0
         self.unpaid_entries = 0
 
@@ -116,8 +121,13 @@ class LongFlatTrader(Strategy):
         with localcontext(EXACT):
             quantity = Quantity.from_decimal(order.quantity.quantize(self._unit))
         self.submit_order(
-            self.order_factory.market(self._setup.instrument.id, order.side, quantity)
+            self.order_factory.market(self._setup.instrument.id, order.side, quantity),
+            position_id=None if buying else self._position_id,
         )
+
+    def on_order_filled(self, event: OrderFilled) -> None:
+        """Note which position is open: the exit must name it."""
+        self._position_id = event.position_id
 
     def on_order_denied(self, event: OrderDenied) -> None:
         """Forget a decision that came to nothing."""
