@@ -1,5 +1,6 @@
 """`ntrader export` and `ntrader import`: runs go to another machine, and nothing goes with them."""
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -17,7 +18,7 @@ import pytest
 
 from ntrader.cli.main import main
 from support.commands import Command, Result
-from support.database import TestServer
+from support.database import TestServer, execute
 from support.homes import temporary_home
 
 STRATEGY = """
@@ -365,6 +366,17 @@ def test_a_missing_or_altered_file_of_a_run_is_named(
 
     assert_refused(ntrader("export", "@", bundle), "fills.parquet", exit_code=exit_code)
     assert list(bundle.parent.glob("*.zip*")) == []
+
+
+def test_a_file_with_a_name_that_ntrader_never_gives_is_refused(
+    ntrader: Command, database_url: str, bundle: Path
+) -> None:
+    ntrader(*SHORT)
+    renamed = "UPDATE artifacts SET filename = '../fills' WHERE filename = 'fills.parquet'"
+    asyncio.run(execute(database_url, "SET session_replication_role = replica", renamed))
+
+    assert_refused(ntrader("export", "@", bundle), "filename", exit_code=1)
+    assert not bundle.exists()
 
 
 def test_data_that_are_gone_cannot_be_exported(ntrader: Command, home: Path, bundle: Path) -> None:

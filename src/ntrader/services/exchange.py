@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
+from pydantic import ValidationError
+
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.bundles import (
     DatasetRecord,
@@ -30,6 +32,7 @@ from ntrader.domain.bundles import (
     source_member,
 )
 from ntrader.domain.datasets import Dataset
+from ntrader.domain.faults import faults_text
 from ntrader.domain.results import BacktestFailure, BacktestMetadata, EnhancedBacktestResult
 from ntrader.domain.strategies import ParameterSpec, StrategySpec
 from ntrader.domain.timeframes import Timeframe
@@ -52,6 +55,7 @@ if TYPE_CHECKING:
     from ntrader.domain.events import Event
     from ntrader.domain.results import Outcome
     from ntrader.domain.runs import BacktestRun
+    from ntrader.domain.snapshot import ConfigSnapshot
     from ntrader.domain.sources import StrategySource
     from ntrader.services.workspace import Workspace
     from ntrader.storage.saving import NewRun
@@ -128,7 +132,7 @@ async def _departing(workspace: Workspace, store: Store, run: BacktestRun) -> _D
             f"Run {run.run_id} names a dataset that is not there: {config.dataset_hash[:12]}.",
             hint="Import its file again with `ntrader data import`.",
         )
-    record = RunRecord.of(run, snapshot, await _strategy(store, run), files)
+    record = _record(run, snapshot, await _strategy(store, run), files)
     check_run(record, None if run.error else read_answer(workspace.artifacts, files))
     return _Departing(
         record=record,
@@ -137,6 +141,26 @@ async def _departing(workspace: Workspace, store: Store, run: BacktestRun) -> _D
         source=await store.sources.find(config.strategy.source_hash),
         dataset=dataset,
     )
+
+
+def _record(
+    run: BacktestRun,
+    snapshot: ConfigSnapshot,
+    strategy: StrategyRecord,
+    files: tuple[Artifact, ...],
+) -> RunRecord:
+    """Return the record of a run.
+
+    Raises:
+        DamagedError: the database holds for it what ntrader never saves.
+    """
+    try:
+        return RunRecord.of(run, snapshot, strategy, files)
+    except ValidationError as error:
+        raise DamagedError(
+            f"What is stored of run {run.run_id} cannot be exported: {faults_text(error)}.",
+            hint="`ntrader db check` tells what else is wrong.",
+        ) from error
 
 
 async def _strategy(store: Store, run: BacktestRun) -> StrategyRecord:
