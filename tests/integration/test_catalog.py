@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from ntrader.domain.datasets import Instrument, InstrumentKind
 from ntrader.domain.timeframes import Timeframe
 from ntrader.engine import decimals
-from ntrader.engine.bar_files import read_bars
 from ntrader.engine.bars import COLUMNS, Bars, content_hash, instant
 from ntrader.engine.catalog import Catalog, to_engine_bars
 from ntrader.engine.instruments import parse_instrument, to_nautilus
 from ntrader.errors import DamagedError, NotFoundError
+from support.bar_reading import read_whole
 
 MINUTE = Timeframe.parse("1m")
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -219,7 +219,7 @@ def test_the_hash_is_that_of_the_values_not_of_the_file(catalog: Catalog, tmp_pa
 
     digests = {
         content_hash(
-            read_bars(tmp_path / name, timeframe=day, kind=InstrumentKind.EQUITY).bars, IBM, day
+            read_whole(tmp_path / name, timeframe=day, kind=InstrumentKind.EQUITY).bars, IBM, day
         )
         for name in ("a.csv", "b.csv", "c.parquet")
     }
@@ -290,7 +290,11 @@ def test_damage_is_told_and_healed_by_a_new_import(catalog: Catalog, damage: obj
     digest = catalog.write(bars, IBM, MINUTE)
     damage(bar_file(catalog, digest))  # type: ignore[operator]
 
-    for read in (catalog.verify, catalog.load, catalog.open):
+    def stream(digest: str) -> None:
+        for _ in catalog.open(digest).chunks(100):
+            pass
+
+    for read in (catalog.verify, catalog.load, stream):
         with pytest.raises(DamagedError) as caught:
             read(digest)
         assert "again" in (caught.value.hint or "")
@@ -349,7 +353,8 @@ def test_a_killed_import_leaves_nothing_that_counts_and_the_next_one_cleans_up(
         "for count in range(400_000, 800_000):\n"
         "    catalog.write(minutes(count), IBM, MINUTE)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    here = Path(__file__).parent
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
     try:
         deadline = time.monotonic() + 60

@@ -1,8 +1,10 @@
 """Reading people's files: the shapes that are taken, and what is refused with which words."""
 
 import gzip
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -19,19 +21,21 @@ from hypothesis import strategies as st
 import ntrader
 from ntrader.domain.datasets import InstrumentKind
 from ntrader.domain.timeframes import Timeframe
-from ntrader.engine.bar_files import BarsFile, read_bars
+from ntrader.engine.bar_columns import BLOCK_BYTES
+from ntrader.engine.bar_files import read_bars
 from ntrader.engine.bars import instant
 from ntrader.errors import InvalidDataError, NotFoundError, NtraderError, UsageError
+from support.bar_reading import WholeFile, read_whole
 
 SAMPLES = Path(ntrader.__file__).parent / "samples"
 HEADER = "date,open,high,low,close,volume\n"
 REST = ",10,12,9,11,50"
 
-type Read = Callable[..., BarsFile]
+type Read = Callable[..., WholeFile]
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
+@pytest.fixture(params=[BLOCK_BYTES, 40], ids=["whole", "in blocks"])
+def read(tmp_path: Path, request: pytest.FixtureRequest) -> Read:
     """Read bars from a file with this content (text, bytes or a table)."""
 
     def read(
@@ -39,13 +43,14 @@ def read(tmp_path: Path) -> Read:
         timeframe: str = "1d",
         kind: InstrumentKind = InstrumentKind.EQUITY,
         **options: Any,
-    ) -> BarsFile:
+    ) -> WholeFile:
         path = tmp_path / "bars.csv"
         if isinstance(content, pa.Table):
             pq.write_table(content, path)
         else:
             path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return read_bars(path, timeframe=Timeframe.parse(timeframe), kind=kind, **options)
+        options = {"block_bytes": request.param, **options}
+        return read_whole(path, timeframe=Timeframe.parse(timeframe), kind=kind, **options)
 
     return read
 
@@ -67,7 +72,7 @@ def at(*times: str) -> str:
     return HEADER + "".join(f"{time}{REST}\n" for time in times)
 
 
-def labels(file: BarsFile) -> list[str]:
+def labels(file: WholeFile) -> list[str]:
     return [f"{instant(time):%Y-%m-%d %H:%M}" for time in file.bars.times.tolist()]
 
 
@@ -76,7 +81,7 @@ def labels(file: BarsFile) -> list[str]:
 
 @pytest.mark.parametrize(("sample", "rows"), [("IBM.csv", 3_270), ("GOOG.csv", 2_148)])
 def test_the_samples_are_clean(sample: str, rows: int) -> None:
-    file = read_bars(SAMPLES / sample, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.EQUITY)
+    file = read_whole(SAMPLES / sample, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.EQUITY)
 
     assert len(file.bars) == rows
     assert (file.bars.price_precision, file.bars.size_precision) == (2, 0)
@@ -568,6 +573,57 @@ def test_the_bar_of_this_moment_is_not_in_the_future(read: Read) -> None:
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="is a directory"):
         read_bars(tmp_path, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.FX)
+
+
+def test_a_file_may_come_through_a_pipe(tmp_path: Path) -> None:
+    """As in `ntrader data import <(zcat bars.csv.gz)`: it can be read once."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    days = [f"2020-01-{day:02}" for day in range(1, 32)]
+    content = gzip.compress(at(*days).encode(), mtime=0)
+    writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+    writer.start()
+
+    file = read_whole(pipe, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.CRYPTO)
+
+    writer.join()
+    assert len(file.bars) == 31
+
+
+def test_a_line_without_an_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bars.csv"
+    path.write_text(at("2020-01-02") + "x" * 3_000_000)
+
+    with pytest.raises(InvalidDataError, match=r"line 3 is longer than 1,.* bytes"):
+        read_whole(
+            path, timeframe=Timeframe.parse("1d"), kind=InstrumentKind.CRYPTO, block_bytes=100
+        )
+
+
+def test_faults_far_apart_are_told_by_their_lines(refused: Callable[..., NtraderError]) -> None:
+    """Across blocks, below blank lines."""
+    lines = [f"{2000 + year}-01-03{REST}" for year in range(12)]
+    lines[2] = "soon" + REST
+    lines[7] = lines[7].replace(",9,", ",?,")
+    lines[11] = ""
+    lines += ["", f"2030-01-x{REST}"]
+
+    error = refused(HEADER + "\n".join(lines) + "\n", "1w")
+
+    assert "Line 4: time 'soon' cannot be read" in error.message
+    assert "line 9: low '?' is not a number" in error.message
+    assert "line 15: time '2030-01-x' cannot be read" in error.message
+
+
+def test_a_label_below_one_of_an_earlier_block_is_refused(
+    refused: Callable[..., NtraderError],
+) -> None:
+    years = [f"{2000 + year}-01-03" for year in range(10)]
+
+    assert "Line 12: duplicate time (2009-01-03" in refused(at(*years, years[-1])).message
+    assert "Line 12: time before that of the row above (2003-01-03" in (
+        refused(at(*years, years[3])).message
+    )
 
 
 def test_a_missing_file_is_not_found(tmp_path: Path) -> None:

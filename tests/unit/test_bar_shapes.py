@@ -8,16 +8,17 @@ import pytest
 
 from ntrader.domain.datasets import InstrumentKind
 from ntrader.domain.timeframes import Timeframe
-from ntrader.engine.bar_files import BarsFile, read_bars
+from ntrader.engine.bar_columns import BLOCK_BYTES
 from ntrader.engine.bars import instant
 from ntrader.errors import InvalidDataError, NtraderError, UsageError
+from support.bar_reading import WholeFile, read_whole
 
-type Read = Callable[..., BarsFile]
+type Read = Callable[..., WholeFile]
 type Refused = Callable[..., NtraderError]
 
 
-@pytest.fixture
-def read(tmp_path: Path) -> Read:
+@pytest.fixture(params=[BLOCK_BYTES, 40], ids=["whole", "in blocks"])
+def read(tmp_path: Path, request: pytest.FixtureRequest) -> Read:
     """Read bars from a file with this text."""
 
     def read(
@@ -25,10 +26,11 @@ def read(tmp_path: Path) -> Read:
         timeframe: str = "1d",
         kind: InstrumentKind = InstrumentKind.EQUITY,
         **options: Any,
-    ) -> BarsFile:
+    ) -> WholeFile:
         path = tmp_path / "bars.csv"
         path.write_text(text)
-        return read_bars(path, timeframe=Timeframe.parse(timeframe), kind=kind, **options)
+        options = {"block_bytes": request.param, **options}
+        return read_whole(path, timeframe=Timeframe.parse(timeframe), kind=kind, **options)
 
     return read
 
@@ -45,11 +47,11 @@ def refused(read: Read) -> Refused:
     return refused
 
 
-def labels(file: BarsFile) -> list[str]:
+def labels(file: WholeFile) -> list[str]:
     return [f"{instant(time):%Y-%m-%d %H:%M}" for time in file.bars.times.tolist()]
 
 
-def values(file: BarsFile) -> list[list[int]]:
+def values(file: WholeFile) -> list[list[int]]:
     """Return open, high, low, close and volume of each bar, scaled."""
     bars = file.bars
     columns = (bars.open, bars.high, bars.low, bars.close, bars.volume)

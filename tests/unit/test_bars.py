@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from ntrader.domain.datasets import Instrument, InstrumentKind
 from ntrader.domain.timeframes import Timeframe
+from ntrader.engine.bar_gaps import find_gaps
 from ntrader.engine.bars import (
     COLUMNS,
     Bars,
     content_hash,
     find_faults,
-    find_gaps,
     instant,
     is_descending,
     nanoseconds,
@@ -194,9 +194,9 @@ def test_faults_are_told_in_the_order_of_rows_up_to_the_limit(week: Bars) -> Non
 
 
 def test_a_series_from_new_to_old_is_descending(week: Bars) -> None:
-    assert is_descending(replace(week, times=week.times[::-1]))
-    assert not is_descending(week)
-    assert not is_descending(week.slice(0, 1))
+    assert is_descending(week.times[::-1])
+    assert not is_descending(week.times)
+    assert not is_descending(week.times[:1])
 
 
 # Gaps.
@@ -205,13 +205,13 @@ def test_a_series_from_new_to_old_is_descending(week: Bars) -> None:
 def test_weekends_and_long_weekends_are_no_gaps_of_daily_equities() -> None:
     bars = bars_at(days("2023-01-12", "2023-01-13", "2023-01-17", "2023-01-18", "2023-01-20"))
 
-    assert find_gaps(bars, DAY, InstrumentKind.EQUITY).count == 0
+    assert find_gaps([bars.times], DAY, InstrumentKind.EQUITY).count == 0
 
 
 def test_five_days_without_a_daily_bar_are_a_gap_and_its_weekdays_are_missing() -> None:
     bars = bars_at(days("2001-09-10", "2001-09-17", "2001-09-18"))
 
-    gaps = find_gaps(bars, DAY, InstrumentKind.EQUITY)
+    gaps = find_gaps([bars.times], DAY, InstrumentKind.EQUITY)
 
     assert gaps.count == 1
     assert gaps.missing == 4
@@ -221,7 +221,7 @@ def test_five_days_without_a_daily_bar_are_a_gap_and_its_weekdays_are_missing() 
 def test_every_missing_day_is_a_gap_of_crypto() -> None:
     bars = bars_at(days("2023-01-01", "2023-01-02", "2023-01-04"))
 
-    gaps = find_gaps(bars, DAY, InstrumentKind.CRYPTO)
+    gaps = find_gaps([bars.times], DAY, InstrumentKind.CRYPTO)
 
     assert (gaps.count, gaps.missing) == (1, 1)
 
@@ -231,7 +231,7 @@ def test_nights_are_no_gaps_of_intraday_equities_but_missing_hours_are() -> None
         days("2023-01-05T19:00", "2023-01-05T20:00", "2023-01-06T14:00", "2023-01-06T17:00")
     )
 
-    gaps = find_gaps(bars, HOUR, InstrumentKind.EQUITY)
+    gaps = find_gaps([bars.times], HOUR, InstrumentKind.EQUITY)
 
     assert (gaps.count, gaps.missing) == (1, 2)
     assert gaps.largest[0].before == datetime(2023, 1, 6, 17, tzinfo=UTC)
@@ -241,8 +241,8 @@ def test_weekends_are_no_gaps_of_intraday_fx_but_nights_are() -> None:
     weekend = bars_at(days("2023-01-06T21:00", "2023-01-08T22:00"))
     night = bars_at(days("2023-01-03T21:00", "2023-01-04T06:00"))
 
-    assert find_gaps(weekend, HOUR, InstrumentKind.FX).count == 0
-    assert find_gaps(night, HOUR, InstrumentKind.FX).missing == 8
+    assert find_gaps([weekend.times], HOUR, InstrumentKind.FX).count == 0
+    assert find_gaps([night.times], HOUR, InstrumentKind.FX).missing == 8
 
 
 def test_a_skipped_week_is_a_gap_of_weekly_bars_and_a_shifted_label_is_not() -> None:
@@ -250,8 +250,8 @@ def test_a_skipped_week_is_a_gap_of_weekly_bars_and_a_shifted_label_is_not() -> 
     shifted = bars_at(days("2023-01-02", "2023-01-10", "2023-01-16"))
     skipped = bars_at(days("2023-01-02", "2023-01-16"))
 
-    assert find_gaps(shifted, week, InstrumentKind.EQUITY).count == 0
-    assert find_gaps(skipped, week, InstrumentKind.EQUITY).missing == 1
+    assert find_gaps([shifted.times], week, InstrumentKind.EQUITY).count == 0
+    assert find_gaps([skipped.times], week, InstrumentKind.EQUITY).missing == 1
 
 
 def test_gaps_are_told_longest_first_up_to_the_limit() -> None:
@@ -259,11 +259,11 @@ def test_gaps_are_told_longest_first_up_to_the_limit() -> None:
     start = datetime(2023, 1, 2, tzinfo=UTC)
     bars = bars_at([start + timedelta(minutes=int(minute)) for minute in minutes])
 
-    gaps = find_gaps(bars, MINUTE, InstrumentKind.CRYPTO, largest=2)
+    gaps = find_gaps([bars.times], MINUTE, InstrumentKind.CRYPTO, largest=2)
 
     assert gaps.count == 4
     assert [gap.missing for gap in gaps.largest] == [8, 3]
 
 
 def test_a_single_bar_has_no_gaps(week: Bars) -> None:
-    assert find_gaps(week.slice(0, 1), DAY, InstrumentKind.CRYPTO).count == 0
+    assert find_gaps([week.slice(0, 1).times], DAY, InstrumentKind.CRYPTO).count == 0

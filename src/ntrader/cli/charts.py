@@ -8,17 +8,19 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.text import Text
 
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 _ASCII = " .:-=+*#@"
 
 
-def downsample(values: Sequence[float], columns: int) -> list[float]:
+def downsample(values: "NDArray[np.float64]", columns: int) -> list[float]:
     """Return `columns` values: of each stretch of `values` the last, and so the newest."""
     if len(values) <= columns:
-        return list(values)
-    return [values[(column + 1) * len(values) // columns - 1] for column in range(columns)]
+        return [float(value) for value in values]
+    return [float(values[(column + 1) * len(values) // columns - 1]) for column in range(columns)]
 
 
 def area_rows(values: Sequence[float], height: int, *, ascii_only: bool = False) -> list[str]:
@@ -38,7 +40,7 @@ def area_rows(values: Sequence[float], height: int, *, ascii_only: bool = False)
 
 
 def equity_chart(
-    values: Sequence[float],
+    values: "NDArray[np.float64]",
     *,
     width: int,
     labels: tuple[str, str],
@@ -52,7 +54,7 @@ def equity_chart(
     """
     from rich.text import Text
 
-    low, high = min(values), max(values)
+    low, high = float(values.min()), float(values.max())
     scale = [f"{high:,.0f}", f"{low:,.0f}"]
     margin = max(map(len, scale)) + 1
     points = downsample(values, max(width - margin - 1, 10))

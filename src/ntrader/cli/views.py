@@ -44,7 +44,7 @@ def run_view(details: RunDetails, *, width: int, ascii_only: bool = False) -> Re
         parts += [
             Text(),
             equity_chart(
-                details.equity.values.tolist(),
+                details.equity.values,
                 width=min(width, CHART_WIDTH),
                 labels=(f"{run.start:%Y-%m-%d}", f"{run.last_moment:%Y-%m-%d}"),
                 ascii_only=ascii_only,

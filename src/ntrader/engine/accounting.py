@@ -4,7 +4,7 @@ NautilusTrader's own balance snapshots are taken at fills only, so a position th
 distorts everything computed from them. Here the account is marked at the close of every bar.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Context, Decimal, localcontext
 from itertools import chain, pairwise
@@ -24,6 +24,7 @@ AVERAGE_PRICE_STEP = Decimal("1e-10")
 POINTS_PER_UNIT = 10_000
 """A digest sees equity in ten-thousandths of the currency."""
 
+_POINTS_AT_A_TIME = 65_536
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -119,11 +120,16 @@ def result_digest_of(fills: Sequence[Fill], trades: Sequence[Trade], equity: Equ
     Raises:
         ValueError: an equity value is not finite or does not fit 64 bits.
     """
-    points = np.empty((len(equity), 2), dtype="<i8")
-    points[:, 0] = equity.times
-    points[:, 1] = _ten_thousandths(equity.values)
     lines = chain((fill.canonical() for fill in fills), (trade.canonical() for trade in trades))
-    return result_digest(lines, points.tobytes())
+    return result_digest(lines, _points(equity))
+
+
+def _points(equity: EquityCurve) -> Iterator[bytes]:
+    """Yield the bytes of the points that a digest sees, some at a time."""
+    for first in range(0, len(equity), _POINTS_AT_A_TIME):
+        part = slice(first, first + _POINTS_AT_A_TIME)
+        pairs = (equity.times[part], _ten_thousandths(equity.values[part]))
+        yield np.stack(pairs, axis=1).astype("<i8").tobytes()
 
 
 def _ten_thousandths(values: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -75,15 +75,8 @@ def bad_rows(column: pa.Array, parse: Callable[[pa.Array], object], limit: int) 
     return found
 
 
-def parse_times(
-    column: pa.Array,
-    timeframe: Timeframe,
-    zone: tzinfo | None,
-    *,
-    day_first: bool | None = None,
-    limit: int,
-) -> Integers:
-    """Return a column of strings, timestamps, dates or numbers, without nulls, as nanoseconds.
+class TimesReader:
+    """Reads a column of strings, timestamps, dates or numbers, a block at a time.
 
     For bars shorter than a day these are instants (UTC); times without an offset are taken in
     `zone`, by default UTC. For bars of a day or a week, whose label is a date, they are what the
@@ -91,24 +84,129 @@ def parse_times(
     `day_first` says whether dates that end with the year begin with the day or with the month; None
     leaves it to the dates: with dots the day is first, else some line has to tell.
 
-    Raises:
-        FaultyTimesError: with at most `limit` faults.
+    How the first time is written holds for all. Blocks in which nothing tells day from month are
+    held until one does.
+
+    Attributes:
+        faults: The first of them, at most `limit`.
+        hint: What to do about them.
     """
-    by_date = timeframe.unit in "dw"
-    if pa.types.is_timestamp(column.type):
-        times, of = _from_timestamps(column, limit)
-    elif pa.types.is_date(column.type):
-        times, of = _from_timestamps(column.cast(pa.timestamp("s")), limit)
-    else:
-        times, of = _from_text(_as_text(column), by_date and zone is None, day_first, limit)
-    if by_date:
-        return times if of is None else _to_local(times, zone or of)
-    return times if of is not None else _to_utc(times, zone or UTC, limit)
+
+    def __init__(
+        self, timeframe: Timeframe, zone: tzinfo | None, *, day_first: bool | None, limit: int
+    ) -> None:
+        self.faults: list[Fault] = []
+        self.hint: str | None = None
+        self._by_date = timeframe.unit in "dw"
+        self._zone = zone
+        self._day_first = day_first
+        self._tells = day_first is None
+        self._limit = limit
+        self._first: pa.Array | None = None
+        self._untold: list[tuple[int, pa.Array]] = []
+        self._rows = 0
+        self._of: tzinfo | None = None
+        self._parts: list[Integers] = []
+
+    def read(self, column: pa.Array) -> None:
+        """Take the next block; after as many faults as are asked for, blocks are passed over."""
+        if len(self.faults) >= self._limit:
+            return
+        above, self._rows = self._rows, self._rows + len(column)
+        try:
+            empty = np.flatnonzero(_is_empty(column)).tolist()
+            if empty:
+                raise FaultyTimesError([Fault(row, "time is empty") for row in empty])
+            if pa.types.is_temporal(column.type):
+                self._take(_from_timestamps(_as_timestamps(column), self._limit))
+            else:
+                self._read_text(_as_text(column), above)
+        except FaultyTimesError as error:
+            self._note(error, above)
+
+    def finish(self) -> Integers:
+        """Return the times in nanoseconds, unless there are faults."""
+        if self._untold and not self.faults:
+            self._note(_untold_order(self._untold[0][1]), 0)
+        times = np.concatenate([np.empty(0, dtype=np.int64), *self._parts])
+        self._parts = []
+        if self.faults:
+            return times
+        try:
+            return self._settled(times)
+        except FaultyTimesError as error:
+            self._note(error, 0)
+            return times
+
+    def _settled(self, times: Integers) -> Integers:
+        if self._by_date:
+            return times if self._of is None else _to_local(times, self._zone or self._of)
+        if self._of is not None:
+            return times
+        return _to_utc(times, self._zone or UTC, self._limit)
+
+    def _read_text(self, text: pa.Array, above: int) -> None:
+        if above == 0:
+            self._tells &= bool(_matches(text[:1], _YEAR_LAST)[0])
+        if self._tells:
+            self._hear(_told_order(text), text, above)
+            if self._day_first is None:
+                self._untold.append((above, text))
+                return
+        held, self._untold = self._untold, []
+        for rows_above, each in held:
+            try:
+                self._take(self._parsed(each))
+            except FaultyTimesError as error:
+                self._note(error, rows_above)
+        self._take(self._parsed(text))
+
+    def _hear(self, told: bool | None, text: pa.Array, above: int) -> None:
+        """Take what a block tells of the order of day and month."""
+        if told is None:
+            return
+        if self._day_first is None:
+            self._day_first = told
+        elif self._day_first is not told:
+            raise _change_of_places(text if self._first is None else self._first, -above)
+
+    def _parsed(self, text: pa.Array) -> tuple[Integers, tzinfo | None]:
+        """Return the times below the first of all, with which they have to agree."""
+        as_written = self._by_date and self._zone is None
+        if self._first is None:
+            self._first = text[:1]
+            return _from_text(text, as_written, bool(self._day_first), self._limit)
+        below = pa.concat_arrays([self._first, text])
+        try:
+            times, of = _from_text(below, as_written, bool(self._day_first), self._limit)
+        except FaultyTimesError as error:
+            rows = [fault for fault in error.faults if fault.row > 0]
+            raise FaultyTimesError(
+                [Fault(fault.row - 1, fault.text) for fault in rows], error.hint
+            ) from None
+        return times[1:], of
+
+    def _take(self, read: tuple[Integers, tzinfo | None]) -> None:
+        times, self._of = read
+        self._parts.append(times)
+
+    def _note(self, error: FaultyTimesError, above: int) -> None:
+        self.faults += [Fault(above + fault.row, fault.text) for fault in error.faults]
+        del self.faults[self._limit :]
+        self.hint = self.hint or error.hint
 
 
 def label(times: Integers, timeframe: Timeframe) -> Integers:
     """Return the labels of bars: midnight UTC of the date for bars of a day or a week."""
     return times // _DAY * _DAY if timeframe.unit in "dw" else times
+
+
+def _is_empty(column: pa.Array) -> "np.ndarray[tuple[int], np.dtype[np.bool_]]":
+    return np.asarray(pc.is_null(column, nan_is_null=True).to_numpy(zero_copy_only=False))
+
+
+def _as_timestamps(column: pa.Array) -> pa.Array:
+    return column.cast(pa.timestamp("s")) if pa.types.is_date(column.type) else column
 
 
 def _as_text(column: pa.Array) -> pa.Array:
@@ -132,11 +230,15 @@ def _from_timestamps(column: pa.Array, limit: int) -> tuple[Integers, tzinfo | N
 
 
 def _from_text(
-    text: pa.Array, as_written: bool, day_first: bool | None, limit: int
+    text: pa.Array, as_written: bool, day_first: bool, limit: int
 ) -> tuple[Integers, tzinfo | None]:
     """Return nanoseconds, and UTC if they are instants; `as_written` drops offsets instead."""
-    if _matches(text, _EPOCH_NUMBER).all():
+    numbers = _matches(text, _EPOCH_NUMBER)
+    if numbers.all():
         return _from_epoch(text, limit), UTC
+    if numbers[0]:
+        rows = np.flatnonzero(~numbers)[:limit].tolist()
+        raise FaultyTimesError([_unreadable(text, row) for row in rows], _FORMATS)
     text = _normalised(text, day_first, limit)
     zoned = _matches(text, _ZONED)
     if zoned.any() and not zoned.all():
@@ -177,7 +279,7 @@ def _unreadable(text: pa.Array, row: int) -> Fault:
     return Fault(row, f"time {value!r} cannot be read" if value else "time is empty")
 
 
-def _normalised(text: pa.Array, day_first: bool | None, limit: int) -> pa.Array:
+def _normalised(text: pa.Array, day_first: bool, limit: int) -> pa.Array:
     """Return the times in ISO 8601."""
     text = pc.replace_substring_regex(text, r" ?(z|UTC|GMT|utc)$", "Z")
     year_first, year_last = _matches(text, _YEAR_FIRST), _matches(text, _YEAR_LAST)
@@ -208,14 +310,9 @@ _FORMATS = (
 )
 
 
-def _year_first(text: pa.Array, day_first: bool | None, limit: int) -> pa.Array:
-    """Turn day, month, year (or month, day, year) around if the order is beyond doubt."""
-    parts = pc.extract_regex(text, r"^(?P<a>\d{1,2})[-./](?P<b>\d{1,2})[-./]")
-    first, second = (np.array(pc.struct_field(parts, [i]).cast(pa.int64())) for i in (0, 1))
-    if day_first is None:
-        dotted = bool(_matches(text, _DOTTED).all())
-        day_first = dotted or _is_day_first(text, first, second)
-    months = second if day_first else first
+def _year_first(text: pa.Array, day_first: bool, limit: int) -> pa.Array:
+    """Turn day, month, year (or month, day, year) around."""
+    months = _leading(text)[1 if day_first else 0]
     rows = np.flatnonzero(months > 12)[:limit].tolist()
     if rows:
         raise FaultyTimesError(
@@ -226,16 +323,34 @@ def _year_first(text: pa.Array, day_first: bool | None, limit: int) -> pa.Array:
     return pc.replace_substring_regex(text, r"^(\d{1,2})[-./](\d{1,2})[-./](\d{4})", order)
 
 
-def _is_day_first(text: pa.Array, first: Integers, second: Integers) -> bool:
-    """Say whether the day is first, as the days beyond the 12th tell."""
-    day_first, month_first = bool((first > 12).any()), bool((second > 12).any())
+def _leading(text: pa.Array) -> list[Integers]:
+    """Return the first and the second number of dates that end with the year."""
+    parts = pc.extract_regex(text, r"^(?P<a>\d{1,2})[-./](?P<b>\d{1,2})[-./]")
+    return [np.array(pc.struct_field(parts, [i]).cast(pa.int64())) for i in (0, 1)]
+
+
+def _told_order(text: pa.Array) -> bool | None:
+    """Say whether the day is first in dates that end with the year, None if nothing tells.
+
+    It is where they have dots; else the days beyond the 12th tell.
+    """
+    dates = text.filter(pc.match_substring_regex(text, _YEAR_LAST))
+    if _matches(dates, _DOTTED).all():
+        return True
+    day_first, month_first = (bool((numbers > 12).any()) for numbers in _leading(dates))
     if day_first and month_first:
-        told = "day and month change places"
-        raise FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _FORMATS)
-    if day_first == month_first:
-        told = "day or month first cannot be told"
-        raise FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _SAY_WHICH)
-    return day_first
+        raise _change_of_places(text, 0)
+    return day_first if day_first or month_first else None
+
+
+def _change_of_places(text: pa.Array, row: int) -> FaultyTimesError:
+    told = "day and month change places"
+    return FaultyTimesError([Fault(row, f"time {text[0].as_py()!r}: {told}")], _FORMATS)
+
+
+def _untold_order(text: pa.Array) -> FaultyTimesError:
+    told = "day or month first cannot be told"
+    return FaultyTimesError([Fault(0, f"time {text[0].as_py()!r}: {told}")], _SAY_WHICH)
 
 
 _SAY_WHICH = "Say which one is first with --dayfirst or --monthfirst."

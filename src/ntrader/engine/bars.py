@@ -1,15 +1,17 @@
-"""Bars as arrays: exact integers, their checks, their identity and their gaps."""
+"""Bars as arrays: exact integers, their checks and their identity."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import chain, pairwise
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ntrader.domain.datasets import Gap, Gaps, Instrument, InstrumentKind
+from ntrader.domain.datasets import Instrument
 from ntrader.domain.identity import canonical_json
 from ntrader.domain.timeframes import Timeframe
 
@@ -22,8 +24,16 @@ type Integers = NDArray[np.int64]
 type Floats = NDArray[np.float64]
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_HOUR = 3_600_000_000_000
-_DAY = 24 * _HOUR
+
+
+class BarSource(Protocol):
+    """A series of bars, in memory or on disk, that is gone through a chunk at a time."""
+
+    def __len__(self) -> int:
+        """Return the number of bars."""
+
+    def chunks(self, size: int) -> Iterator["Bars"]:
+        """Yield the bars in their order, at most `size` at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,6 +85,46 @@ class Bars:
         """Return the bars with index `first` up to and without `last`, as views."""
         return replace(self, **{name: getattr(self, name)[first:last] for name in COLUMNS})
 
+    def chunks(self, size: int) -> Iterator["Bars"]:
+        """Yield the bars in their order, at most `size` at a time, as views."""
+        for first in range(0, len(self), size):
+            yield self.slice(first, first + size)
+
+
+def joined(parts: Iterable[Bars]) -> Bars:
+    """Return one series of parts of one precision, at least one.
+
+    Raises:
+        ValueError: there are no parts.
+    """
+    all_parts = list(parts)
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in all_parts]) for name in COLUMNS
+    }
+    return replace(all_parts[0], **columns)
+
+
+def regrouped(parts: Iterable[Bars], size: int) -> Iterator[Bars]:
+    """Yield the bars of `parts` in chunks of exactly `size`, but for the last."""
+    held: list[Bars] = []
+    count = 0
+    for part in parts:
+        for piece in _pieces(part, size - count, size):
+            held.append(piece)
+            count += len(piece)
+            if count == size:
+                yield joined(held)
+                held, count = [], 0
+    if held:
+        yield joined(held)
+
+
+def _pieces(part: Bars, first: int, size: int) -> Iterator[Bars]:
+    """Cut a part in pieces: `first` bars, then `size` at a time, then what remains."""
+    borders = [0, *range(first, len(part), size), len(part)]
+    for start, end in pairwise(borders):
+        yield part.slice(start, end)
+
 
 def instant(nanoseconds: int) -> datetime:
     """Return a label as a datetime in UTC, cut to microseconds."""
@@ -95,10 +145,18 @@ def content_hash(bars: Bars, instrument: Instrument, timeframe: Timeframe) -> st
     second symbol would give back the first symbol's dataset. File layout, chunks and writer are no
     part of it.
     """
+    columns = ([getattr(bars, name)] for name in COLUMNS)
+    return hash_of_columns(columns, instrument, timeframe)
+
+
+def hash_of_columns(
+    columns: Iterable[Iterable[Integers]], instrument: Instrument, timeframe: Timeframe
+) -> str:
+    """Return the content hash of the columns, in the order of `COLUMNS`, each in chunks."""
     digest = hashlib.sha256(header(instrument, timeframe).encode())
     digest.update(b"\n")
-    for name in COLUMNS:
-        digest.update(np.ascontiguousarray(getattr(bars, name), dtype="<i8").data)
+    for chunk in chain.from_iterable(columns):
+        digest.update(np.ascontiguousarray(chunk, dtype="<i8").data)
     return digest.hexdigest()
 
 
@@ -121,14 +179,16 @@ class Fault:
     text: str
 
 
-def find_faults(bars: Bars, *, now: int, limit: int) -> list[Fault]:
+def find_faults(bars: Bars, *, now: int, limit: int, before: int | None = None) -> list[Fault]:
     """Return the first faults of a series; `now` is in nanoseconds since 1970.
+
+    `before` is the label of the bar above them, if they are a part of a series.
 
     Times before 1970 (the engine counts from there) or in the future, not strictly ascending;
     prices of zero or below; a high below the low; an open or a close outside of low to high; a
     negative volume. At most `limit`, in the order of the rows, one for each row.
     """
-    checks = list(_checks(bars, now))
+    checks = list(_checks(bars, now, before))
     faulty = np.zeros(len(bars), dtype=bool)
     for mask, _ in checks:
         faulty |= mask
@@ -139,8 +199,8 @@ def find_faults(bars: Bars, *, now: int, limit: int) -> list[Fault]:
     return found
 
 
-def _checks(bars: Bars, now: int) -> Iterator[tuple[NDArray[np.bool_], str]]:
-    steps = np.diff(bars.times, prepend=bars.times[:1] - 1)
+def _checks(bars: Bars, now: int, before: int | None) -> Iterator[tuple[NDArray[np.bool_], str]]:
+    steps = np.diff(bars.times, prepend=bars.times[:1] - 1 if before is None else before)
     yield bars.times < 0, "time before 1970"
     yield bars.times > now, "time in the future"
     yield steps == 0, "duplicate time"
@@ -170,66 +230,6 @@ def _decimal(value: int, precision: int) -> Decimal:
     return Decimal(int(value)).scaleb(-precision)
 
 
-def is_descending(bars: Bars) -> bool:
-    """Say whether the series runs from the newest bar to the oldest."""
-    return len(bars) > 1 and bool((np.diff(bars.times) < 0).all())
-
-
-def find_gaps(bars: Bars, timeframe: Timeframe, kind: InstrumentKind, *, largest: int = 5) -> Gaps:
-    """Return the stretches in which bars are missing, as far as that is known without a calendar.
-
-    Crypto never closes: every step beyond the timeframe is a gap. Where markets close:
-
-    - daily: a step of more than 4 days (a weekend and a holiday take 4);
-    - weekly: a step of two weeks or more;
-    - intraday equity: a step beyond the timeframe and below 6 hours (a longer one is the night), or
-      of more than 4 days;
-    - intraday FX: a step beyond the timeframe, unless it spans a Saturday and lasts at most 4 days.
-
-    Missing bars are counted in steps of the timeframe, for daily bars in weekdays; in a gap over a
-    closed market the count is therefore an upper bound.
-    """
-    if len(bars) < 2:
-        return Gaps(0, 0, ())
-    left, right = bars.times[:-1], bars.times[1:]
-    is_gap = _gap_mask(left, right, timeframe, kind)
-    starts, ends = left[is_gap], right[is_gap]
-    missing = _missing(starts, ends, timeframe, kind)
-    longest = np.argsort(starts - ends, kind="stable")[:largest].tolist()
-    return Gaps(
-        len(starts),
-        int(missing.sum()),
-        tuple(Gap(instant(starts[i]), instant(ends[i]), int(missing[i])) for i in longest),
-    )
-
-
-def _gap_mask(
-    left: Integers, right: Integers, timeframe: Timeframe, kind: InstrumentKind
-) -> NDArray[np.bool_]:
-    step = right - left
-    beyond = step > timeframe.nanoseconds
-    long = step > 4 * _DAY
-    if kind is InstrumentKind.CRYPTO:
-        return beyond
-    if timeframe.unit == "w":
-        return step >= 2 * timeframe.nanoseconds
-    if timeframe.unit == "d":
-        return long
-    if kind is InstrumentKind.EQUITY:
-        return (beyond & (step < 6 * _HOUR)) | long
-    # 1970-01-01 was a Thursday, so the noons of Saturdays lie 2.5 days after multiples of 7.
-    saturday = 5 * _HOUR * 12
-    week = 7 * _DAY
-    spans_saturday = (left - saturday) // week < (right - saturday) // week
-    return beyond & (~spans_saturday | long)
-
-
-def _missing(
-    starts: Integers, ends: Integers, timeframe: Timeframe, kind: InstrumentKind
-) -> Integers:
-    if timeframe.unit == "d" and kind is not InstrumentKind.CRYPTO:
-        days = [times.astype("datetime64[ns]").astype("datetime64[D]") for times in (starts, ends)]
-        weekdays: Integers = np.busday_count(days[0], days[1]).astype(np.int64)
-        return weekdays - 1
-    steps: Integers = np.maximum((ends - starts) // timeframe.nanoseconds - 1, 1)
-    return steps
+def is_descending(times: Integers) -> bool:
+    """Say whether labels run from the newest to the oldest."""
+    return len(times) > 1 and bool((np.diff(times) < 0).all())

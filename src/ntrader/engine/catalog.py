@@ -10,11 +10,10 @@ NautilusTrader wants it: `ts_event` is the label, `ts_init` the instant of the c
 """
 
 import fcntl
-import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,13 +23,12 @@ from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ntrader.domain.datasets import Instrument
 from ntrader.domain.timeframes import Timeframe
-from ntrader.engine import decimals
-from ntrader.engine.bars import Bars, Integers, content_hash, header, nanoseconds
-from ntrader.engine.instruments import bar_type_text, to_bar_type, to_nautilus
+from ntrader.engine.bar_parquet import BarFile, write_bars
+from ntrader.engine.bars import Bars, Integers, nanoseconds
+from ntrader.engine.instruments import to_bar_type, to_nautilus
 from ntrader.errors import DamagedError, NotFoundError
 
 if TYPE_CHECKING:
@@ -38,21 +36,64 @@ if TYPE_CHECKING:
 
 _HASH = re.compile(r"[0-9a-f]{64}")
 _PARTIAL = ".partial-"
-_HEADER_KEY = b"ntrader"
-_ROW_GROUP = 65_536
-# NautilusTrader keeps a number as a 16-byte integer scaled by 1e16: the layout of a decimal128.
-_RAW_BYTES = 16
-_RAW = pa.decimal128(38, 16)
-_NUMBERS = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredBars:
-    """Bars with what they are of."""
+    """Bars of a dataset that lie on disk, and are read when they are gone through.
 
-    bars: Bars
-    instrument: Instrument
-    timeframe: Timeframe
+    `first_label` and `last_label` are in nanoseconds, None if there are no bars in the period.
+    """
+
+    content_hash: str
+    _file: BarFile
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    @property
+    def instrument(self) -> Instrument:
+        """What the bars are of."""
+        return self._file.instrument
+
+    @property
+    def timeframe(self) -> Timeframe:
+        """The length of a bar."""
+        return self._file.timeframe
+
+    @property
+    def first_label(self) -> int | None:
+        """The label of the first bar."""
+        return self._file.first_label
+
+    @property
+    def last_label(self) -> int | None:
+        """The label of the last bar."""
+        return self._file.last_label
+
+    def chunks(self, size: int) -> Iterator[Bars]:
+        """Yield the bars in their order, at most `size` at a time; no more are in memory.
+
+        Raises:
+            DamagedError: the file is damaged.
+        """
+        with _translated(self.content_hash):
+            yield from self._file.chunks(size)
+
+    def labels(self) -> Iterator[Integers]:
+        """Yield the labels in chunks; errors as for `chunks`."""
+        with _translated(self.content_hash):
+            yield from self._file.labels()
+
+    def whole(self) -> Bars:
+        """Return all of the bars, 48 bytes for each; errors as for `chunks`."""
+        with _translated(self.content_hash):
+            return self._file.whole()
+
+    def computed_hash(self) -> str:
+        """Return the content hash of what the file holds now; errors as for `chunks`."""
+        with _translated(self.content_hash):
+            return self._file.content_hash()
 
 
 class Catalog:
@@ -71,56 +112,53 @@ class Catalog:
         if _HASH.fullmatch(content_hash) is None or not path.is_dir():
             raise NotFoundError(
                 f"The data of dataset {content_hash[:12]} are not in {self.root}.",
-                hint="Import the original file again, or `ntrader import` an export that was made "
-                "with `ntrader export --with-data` where they are.",
+                hint="Machines that share a database share this directory too: mount it here. Else "
+                "import the original file again, or `ntrader import` an export that was made with "
+                "`ntrader export --with-data` where they are.",
             )
         return path
 
     def write(self, bars: Bars, instrument: Instrument, timeframe: Timeframe) -> str:
-        """Store `bars` and return their content hash; what is stored already stays as it is.
+        """Store `bars` and return their content hash; see `draft`."""
+        with self.draft([bars], instrument, timeframe) as draft:
+            draft.keep()
+        return draft.content_hash
 
-        The dataset appears whole or not at all, also when the process or the machine dies. A stored
-        copy that does not verify any more is replaced.
+    @contextmanager
+    def draft(
+        self, parts: Iterable[Bars], instrument: Instrument, timeframe: Timeframe
+    ) -> Iterator["Draft"]:
+        """Write the bars, a part at a time, where they do not count yet: `Draft.keep` stores them.
+
+        Whoever writes meanwhile waits, so do not wait for anything else in the block. The hash is
+        that of what was read back from the disk.
         """
-        digest = content_hash(bars, instrument, timeframe)
-        final = self.root / digest
         self.root.mkdir(parents=True, exist_ok=True)
         with self._writing():
-            if self._is_sound(digest):
-                return digest
             partial = self.root / f"{_PARTIAL}{uuid4().hex}"
-            _write_bars(partial, bars, instrument, timeframe)
-            _write_instrument(partial, instrument)
-            _flush(partial)
-            if final.exists():
-                final.rename(self.root / f"{_PARTIAL}{uuid4().hex}")
-            partial.rename(final)
-            _flush_directory(self.root)
-        return digest
+            written = BarFile.open(write_bars(partial, parts, instrument, timeframe), None, None)
+            yield Draft(self, partial, instrument, written.content_hash(), written)
 
     def load(
         self, content_hash: str, start: datetime | None = None, end: datetime | None = None
     ) -> Bars:
-        """Return the bars whose labels are in [`start`, `end`); aware datetimes, None is open.
+        """Return all at once the bars of which `open` reads a chunk at a time; errors as there."""
+        return self.open(content_hash, start, end).whole()
+
+    def open(
+        self, content_hash: str, start: datetime | None = None, end: datetime | None = None
+    ) -> StoredBars:
+        """Find the bars whose labels are in [`start`, `end`); aware datetimes, None is open.
 
         Raises:
             NotFoundError: there is no such dataset.
-            DamagedError: its files are damaged.
+            DamagedError: its files are damaged, as far as can be seen without reading all of them.
         """
         first = None if start is None else nanoseconds(start)
         last = None if end is None else nanoseconds(end)
         with _translated(content_hash):
-            return _read(_bar_file(self.path(content_hash)), first, last).bars
-
-    def open(self, content_hash: str) -> StoredBars:
-        """Return all bars of a dataset together with its instrument and timeframe.
-
-        Raises:
-            NotFoundError: there is no such dataset.
-            DamagedError: its files are damaged.
-        """
-        with _translated(content_hash):
-            return _read(_bar_file(self.path(content_hash)), None, None)
+            found = BarFile.open(_bar_file(self.path(content_hash)), first, last)
+        return StoredBars(content_hash, found)
 
     def verify(self, content_hash: str) -> str:
         """Return the content hash of what the files hold now; it should be `content_hash`.
@@ -129,8 +167,7 @@ class Catalog:
             NotFoundError: there is no such dataset.
             DamagedError: its files are damaged.
         """
-        stored = self.open(content_hash)
-        return _hash(stored)
+        return self.open(content_hash).computed_hash()
 
     def delete(self, content_hash: str) -> None:
         """Remove a dataset.
@@ -158,11 +195,51 @@ class Catalog:
         for leftover in self.root.glob(f"{_PARTIAL}*"):
             shutil.rmtree(leftover)
 
+    def _keep(self, partial: Path, instrument: Instrument, digest: str) -> None:
+        if self._is_sound(digest):
+            return
+        final = self.root / digest
+        _write_instrument(partial, instrument)
+        _flush(partial)
+        if final.exists():
+            final.rename(self.root / f"{_PARTIAL}{uuid4().hex}")
+        partial.rename(final)
+        _flush_directory(self.root)
+
     def _is_sound(self, digest: str) -> bool:
         try:
             return self.verify(digest) == digest
         except (NotFoundError, DamagedError):
             return False
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Bars that are written and do not count yet; at least one."""
+
+    _catalog: Catalog
+    _partial: Path
+    _instrument: Instrument
+    content_hash: str
+    _file: BarFile
+
+    @property
+    def first_label(self) -> int:
+        """The label of the first bar, in nanoseconds."""
+        return self._file.first_label or 0
+
+    @property
+    def last_label(self) -> int:
+        """The label of the last bar, in nanoseconds."""
+        return self._file.last_label or 0
+
+    def keep(self) -> None:
+        """Store the dataset; what is stored already stays as it is.
+
+        It appears whole or not at all, also when the process or the machine dies. A stored copy
+        that does not verify any more is replaced.
+        """
+        self._catalog._keep(self._partial, self._instrument, self.content_hash)
 
 
 def to_engine_bars(bars: Bars, instrument: Instrument, timeframe: Timeframe) -> "list[Bar]":
@@ -184,41 +261,6 @@ def to_engine_bars(bars: Bars, instrument: Instrument, timeframe: Timeframe) -> 
     return engine_bars
 
 
-def _hash(stored: StoredBars) -> str:
-    return content_hash(stored.bars, stored.instrument, stored.timeframe)
-
-
-def _write_bars(root: Path, bars: Bars, instrument: Instrument, timeframe: Timeframe) -> None:
-    """Write the bars in the catalog's own schema, without making an object of each."""
-    bar_type = bar_type_text(instrument, timeframe)
-    directory = root / "data" / "bar" / bar_type.replace("/", "")
-    directory.mkdir(parents=True)
-    closes = bars.close_times(timeframe)
-    precisions = dict.fromkeys(_NUMBERS, bars.price_precision) | {"volume": bars.size_precision}
-    arrays = [_to_raw(getattr(bars, name), precisions[name]) for name in _NUMBERS]
-    arrays += [pa.array(times.astype(np.uint64)) for times in (bars.times, closes)]
-    schema = pa.schema(
-        [
-            *(pa.field(name, pa.binary(_RAW_BYTES), nullable=False) for name in _NUMBERS),
-            *(pa.field(name, pa.uint64(), nullable=False) for name in ("ts_event", "ts_init")),
-        ],
-        metadata={
-            b"bar_type": bar_type.encode(),
-            b"instrument_id": instrument.id.encode(),
-            b"price_precision": str(bars.price_precision).encode(),
-            b"size_precision": str(bars.size_precision).encode(),
-            _HEADER_KEY: header(instrument, timeframe).encode(),
-        },
-    )
-    pq.write_table(
-        pa.Table.from_arrays(arrays, schema=schema),
-        directory / f"{_file_time(closes[0])}_{_file_time(closes[-1])}.parquet",
-        row_group_size=_ROW_GROUP,
-        # Readers check every page against it: a flipped bit is damage, not another price.
-        write_page_checksum=True,
-    )
-
-
 def _write_instrument(root: Path, instrument: Instrument) -> None:
     from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
@@ -230,71 +272,6 @@ def _bar_file(root: Path) -> Path:
     if len(files) != 1:
         raise DamagedError(f"{root} holds {len(files)} files of bars instead of one.", hint=_REPAIR)
     return files[0]
-
-
-def _read(file: Path, first: int | None, last: int | None) -> StoredBars:
-    with pq.ParquetFile(file, page_checksum_verification=True) as parquet:
-        described = json.loads(parquet.schema_arrow.metadata[_HEADER_KEY])
-        table = parquet.read_row_groups(_row_groups(parquet.metadata, first, last))
-    instrument = Instrument.from_dict(described["instrument"])
-    price_precision, size_precision = instrument.price_precision, instrument.size_precision
-    bars = Bars(
-        times=_from_uint64(table["ts_event"]),
-        open=_from_raw(table["open"], price_precision),
-        high=_from_raw(table["high"], price_precision),
-        low=_from_raw(table["low"], price_precision),
-        close=_from_raw(table["close"], price_precision),
-        volume=_from_raw(table["volume"], size_precision),
-        price_precision=price_precision,
-        size_precision=size_precision,
-    )
-    low = 0 if first is None else int(np.searchsorted(bars.times, first))
-    high = len(bars) if last is None else int(np.searchsorted(bars.times, last))
-    return StoredBars(bars.slice(low, high), instrument, Timeframe.parse(described["timeframe"]))
-
-
-def _row_groups(metadata: pq.FileMetaData, first: int | None, last: int | None) -> list[int]:
-    """Return the row groups whose labels meet [`first`, `last`)."""
-    column = metadata.schema.names.index("ts_event")
-    groups = []
-    for group in range(metadata.num_row_groups):
-        bounds = metadata.row_group(group).column(column).statistics
-        before = last is None or bounds.min < last
-        after = first is None or bounds.max >= first
-        if before and after:
-            groups.append(group)
-    return groups
-
-
-def _to_raw(values: Integers, precision: int) -> pa.Array:
-    """Return int64 scaled by 10**`precision` as NautilusTrader's raw numbers."""
-    raw = decimals.from_int64(values, precision).cast(_RAW)
-    return pa.Array.from_buffers(
-        pa.binary(_RAW_BYTES), len(raw), [None, raw.buffers()[1]], offset=raw.offset
-    )
-
-
-def _from_uint64(column: pa.ChunkedArray) -> Integers:
-    """Return instants as int64, by their buffers: pyarrow's own conversion imports pandas."""
-    parts = [np.empty(0, dtype=np.int64)]
-    for chunk in column.chunks:
-        words = np.frombuffer(chunk.buffers()[1], dtype="<i8")
-        parts.append(words[chunk.offset : chunk.offset + len(chunk)])
-    return np.concatenate(parts)
-
-
-def _from_raw(column: pa.ChunkedArray, precision: int) -> Integers:
-    """Return NautilusTrader's raw numbers as int64 scaled by 10**`precision`."""
-    parts = [np.empty(0, dtype=np.int64)]
-    for chunk in column.chunks:
-        raw = pa.Array.from_buffers(_RAW, len(chunk), chunk.buffers(), offset=chunk.offset)
-        parts.append(decimals.to_int64(raw.cast(pa.decimal128(38, precision))))
-    return np.concatenate(parts)
-
-
-def _file_time(value: np.int64) -> str:
-    text = str(np.datetime64(int(value), "ns"))
-    return text.replace(":", "-").replace(".", "-") + "Z"
 
 
 def _flush(root: Path) -> None:
@@ -322,6 +299,9 @@ def _translated(content_hash: str) -> Iterator[None]:
     """Turn what a damaged file causes into one error."""
     try:
         yield
+    except MemoryError:
+        # One of Arrow's own errors too, and no damage.
+        raise
     except (pa.ArrowException, OSError, LookupError, TypeError, ValueError) as error:
         raise DamagedError(
             f"The stored data of dataset {content_hash[:12]} is damaged: {_first_line(error)}",

@@ -4,6 +4,7 @@ No binary float is in between, so `0.1` stays `0.1`.
 """
 
 import re
+from decimal import Decimal
 
 import numpy as np
 import pyarrow as pa
@@ -63,9 +64,8 @@ def largest(precision: int) -> int:
     return min(_LARGEST, _EXACT_FLOAT // int(10**precision))
 
 
-def fitting(numbers: pa.Array, precision: int) -> int:
-    """Return `precision`, or as many decimals less as the largest number needs to be held."""
-    highest = pc.max(numbers).as_py()
+def fitting(highest: Decimal, precision: int) -> int:
+    """Return `precision`, or as many decimals less as the highest number needs to be held."""
     while precision > 0 and highest > largest(precision):
         precision -= 1
     return precision

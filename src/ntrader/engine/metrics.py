@@ -254,8 +254,11 @@ def drawdown_series(equity: EquityCurve, initial_capital: float) -> NDArray[np.f
     """
     peaks = np.maximum.accumulate(equity.values)
     np.maximum(peaks, initial_capital, out=peaks)
+    # In place: the curve may have millions of points.
     with np.errstate(over="ignore"):
-        return np.clip(equity.values / peaks - 1, -1, 0)
+        np.divide(equity.values, peaks, out=peaks)
+    peaks -= 1
+    return np.clip(peaks, -1, 0, out=peaks)
 
 
 def max_drawdown(drawdowns: NDArray[np.float64]) -> float:

@@ -47,14 +47,15 @@ from ntrader.engine.ledger import Ledger, RunRefusedError
 from ntrader.engine.metrics import compute_metrics
 from ntrader.engine.simulation import build_market
 from ntrader.engine.traders import LongFlatTrader, MarketSetup
-from ntrader.errors import TerminatedError
+from ntrader.errors import DamagedError, TerminatedError
 
 if TYPE_CHECKING:
     from nautilus_trader.backtest.engine import BacktestEngine
     from nautilus_trader.trading.strategy import Strategy
+    from numpy.typing import NDArray
 
     from ntrader.domain.snapshot import RunConfig
-    from ntrader.engine.bars import Bars
+    from ntrader.engine.bars import Bars, BarSource
     from ntrader.engine.strategies.definition import StrategyDefinition
 
 CHUNK_BARS = 5_000
@@ -69,7 +70,7 @@ type Marked = Callable[[float], None]
 def run(
     config: RunConfig,
     strategy: StrategyDefinition,
-    bars: Bars,
+    bars: BarSource,
     metadata: BacktestMetadata,
     *,
     progress: Progress | None = None,
@@ -77,7 +78,8 @@ def run(
 ) -> Outcome:
     """Run a backtest and return what it gave, or why it failed.
 
-    `bars` are those of the configured period. `progress` is told (bars done, bars in all) after
+    `bars` are those of the configured period; of them all only labels and closes are kept, the rest
+    is in memory a chunk at a time. `progress` is told (bars done, bars in all) after
     each chunk, and `marked` right before it the equity at that chunk's last close. Ctrl-C and
     whatever the strategy raises make a failed run; what the strategy prints goes to stderr.
     """
@@ -105,7 +107,7 @@ def run(
             contextlib.redirect_stdout(sys.stderr),
         ):
             notices = simulation.run()
-        return _result(config, bars, simulation.ledger, metadata, notices=notices, started=started)
+        return _result(config, simulation, metadata, notices=notices, started=started)
     except KeyboardInterrupt:
         return replace(failure(f"Interrupted {so_far()}."), interrupted=True)
     except RunRefusedError as error:
@@ -127,7 +129,7 @@ class _Simulation:
         self,
         config: RunConfig,
         strategy: StrategyDefinition,
-        bars: Bars,
+        bars: BarSource,
         progress: Progress | None,
         marked: Marked | None,
     ) -> None:
@@ -137,6 +139,8 @@ class _Simulation:
         self._progress = progress
         self._marked = marked
         self.ledger = Ledger(config.initial_capital, config.fee)
+        self.times = np.empty(len(bars), dtype=np.int64)
+        self.closes = np.empty(len(bars), dtype=np.float64)
         self.bars_done = 0
 
     def run(self) -> list[str]:
@@ -175,27 +179,37 @@ class _Simulation:
     def _feed(self, engine: BacktestEngine) -> None:
         instrument = self._config.instrument.to_instrument()
         timeframe = Timeframe.parse(self._config.timeframe)
-        total = len(self._bars)
-        for first in range(0, total, CHUNK_BARS):
-            chunk = self._bars.slice(first, first + CHUNK_BARS)
+        total, done = len(self._bars), 0
+        for chunk in _readable(self._bars.chunks(CHUNK_BARS)):
+            first, done = done, done + len(chunk)
+            self.times[first:done] = chunk.times
+            self.closes[first:done] = chunk.closes()
             engine.add_data(to_engine_bars(chunk, instrument, timeframe), validate=False)
             engine.run(streaming=True)
             engine.clear_data()
-            done = first + len(chunk)
             if is_backtest_force_stop() or engine.iteration != done:
                 raise RunRefusedError("The engine was shut down before the data ended.")
             if self._marked is not None:
-                held = float(self.ledger.position) * float(chunk.closes()[-1])
+                held = float(self.ledger.position) * float(self.closes[done - 1])
                 self._marked(float(self.ledger.cash) + held)
             if self._progress is not None:
                 self._progress(done, total)
 
 
-def _fills_of(ledger: Ledger, bars: Bars, config: RunConfig) -> tuple[Fill, ...]:
+def _readable(chunks: Iterator[Bars]) -> Iterator[Bars]:
+    """Yield the chunks; data that turn out to be damaged on the way end the run."""
+    try:
+        yield from chunks
+    except DamagedError as error:
+        raise RunRefusedError(f"{error.message} {error.hint}") from error
+
+
+def _fills_of(ledger: Ledger, times: NDArray[np.int64], config: RunConfig) -> tuple[Fill, ...]:
     """Return the fills, each at the label of the bar on which it happened."""
     instants = np.array([fill.ts_event for fill in ledger.fills], dtype=np.int64)
-    close_times = bars.close_times(Timeframe.parse(config.timeframe))
-    indices = np.minimum(np.searchsorted(close_times, instants), len(bars) - 1)
+    # A bar closes one timeframe after its label.
+    labels = instants - Timeframe.parse(config.timeframe).nanoseconds
+    indices = np.minimum(np.searchsorted(times, labels), len(times) - 1)
     at_close = config.fill is FillMode.CLOSE
     return tuple(
         Fill(
@@ -206,27 +220,27 @@ def _fills_of(ledger: Ledger, bars: Bars, config: RunConfig) -> tuple[Fill, ...]
             fee=ledger.fee_of(fill),
             at_close=at_close and fill.order_type == OrderType.MARKET,
         )
-        for fill, label in zip(ledger.fills, bars.times[indices].tolist(), strict=True)
+        for fill, label in zip(ledger.fills, times[indices].tolist(), strict=True)
     )
 
 
 def _result(
     config: RunConfig,
-    bars: Bars,
-    ledger: Ledger,
+    simulation: _Simulation,
     metadata: BacktestMetadata,
     *,
     notices: list[str],
     started: float,
 ) -> EnhancedBacktestResult:
-    fills = _fills_of(ledger, bars, config)
-    equity = equity_curve(bars.times, bars.closes(), fills, config.initial_capital)
+    times = simulation.times
+    fills = _fills_of(simulation.ledger, times, config)
+    equity = equity_curve(times, simulation.closes, fills, config.initial_capital)
     trades = round_trips(fills)
     metrics = compute_metrics(
         equity,
         trades,
         fees_paid(fills),
-        position_series(bars.times, fills),
+        position_series(times, fills),
         config.initial_capital,
         start=config.start,
         end=config.end,

@@ -30,7 +30,7 @@ from ntrader.services.workspace import Workspace
 if TYPE_CHECKING:
     from ntrader.domain.artifacts import Artifact
     from ntrader.domain.datasets import Dataset
-    from ntrader.engine.bars import Bars
+    from ntrader.engine.catalog import StoredBars
     from ntrader.engine.strategies.definition import StrategyDefinition
 
 type Progress = Callable[[int, int], None]
@@ -76,7 +76,7 @@ class Plan:
 
     strategy: StrategyDefinition
     dataset: Dataset
-    bars: Bars
+    bars: StoredBars
     snapshot: ConfigSnapshot
 
 
@@ -224,8 +224,8 @@ async def prepare(
     dataset = await dataset_for_run(
         workspace, dataset=request.dataset, symbol=request.symbol, timeframe=request.timeframe
     )
-    bars = workspace.catalog.load(dataset.content_hash, request.start, request.end)
-    if len(bars) == 0:
+    bars = workspace.catalog.open(dataset.content_hash, request.start, request.end)
+    if bars.first_label is None or bars.last_label is None:
         raise UsageError(
             f"Dataset {dataset.name} has no bars in that period.",
             hint=f"It runs from {dataset.start:%Y-%m-%d} to {dataset.last_moment:%Y-%m-%d}.",
@@ -241,8 +241,8 @@ async def prepare(
         instrument=InstrumentConfig(**dataset.instrument.to_dict()),
         bar_type=bar_type_text(dataset.instrument, dataset.timeframe),
         timeframe=str(dataset.timeframe),
-        start=instant(bars.times[0]),
-        end=instant(bars.close_times(dataset.timeframe)[-1]),
+        start=instant(bars.first_label),
+        end=instant(bars.last_label + dataset.timeframe.nanoseconds),
         initial_capital=request.capital,
         equity_fraction=request.equity_fraction,
         fee=request.fee,

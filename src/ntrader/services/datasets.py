@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from pathlib import Path
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 from ntrader.domain.datasets import (
     Dataset,
     DatasetDetails,
+    DatasetFilter,
     ImportedDataset,
     InstrumentKind,
     Verification,
@@ -23,6 +25,7 @@ from ntrader.services.workspace import Workspace
 
 SAMPLE_SOURCE = "ntrader sample data"
 DEFAULT_SAMPLE = "IBM"
+EVERY_DATASET = DatasetFilter()
 _SAMPLE_VENUES = {"IBM": "NYSE", "GOOG": "NASDAQ"}
 
 
@@ -56,7 +59,7 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         DatabaseError: the user may only read, or the server only serves reading.
     """
     from ntrader.engine.bar_files import read_bars
-    from ntrader.engine.bars import content_hash, instant
+    from ntrader.engine.bars import instant
     from ntrader.engine.instruments import parse_instrument
     from ntrader.storage.rights import require_data_rights
 
@@ -72,32 +75,37 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         timezone=request.timezone,
         columns=request.columns,
         day_first=request.day_first,
+        spool_in=workspace.home if workspace.home.is_dir() else None,
     )
+    bars = read.bars
     instrument = parse_instrument(
         request.symbol,
         request.venue,
         request.kind,
         currency=request.currency,
-        price_precision=read.bars.price_precision,
-        size_precision=read.bars.size_precision,
+        price_precision=bars.price_precision,
+        size_precision=bars.size_precision,
     )
     store = await workspace.store()
     await require_data_rights(store.database)
-    dataset = Dataset(
-        id=uuid4(),
-        name=name or f"{instrument.symbol}-{request.timeframe}",
-        description=request.description,
-        content_hash=content_hash(read.bars, instrument, request.timeframe),
-        instrument=instrument,
-        timeframe=request.timeframe,
-        start=instant(read.bars.times[0]),
-        end=instant(read.bars.close_times(request.timeframe)[-1]),
-        rows=len(read.bars),
-        source=request.source or request.path.name,
-        created_at=datetime.now(UTC),
-    )
-    with unfinished(workspace, dataset=dataset):
-        workspace.catalog.write(read.bars, instrument, request.timeframe)
+    with ExitStack() as work:
+        with workspace.catalog.draft(bars.parts(), instrument, request.timeframe) as draft:
+            dataset = Dataset(
+                id=uuid4(),
+                name=name or f"{instrument.symbol}-{request.timeframe}",
+                description=request.description,
+                content_hash=draft.content_hash,
+                instrument=instrument,
+                timeframe=request.timeframe,
+                start=instant(draft.first_label),
+                end=instant(draft.last_label + request.timeframe.nanoseconds),
+                rows=len(bars),
+                source=request.source or request.path.name,
+                created_at=datetime.now(UTC),
+            )
+            work.enter_context(unfinished(workspace, dataset=dataset))
+            draft.keep()
+        # The catalog is free again: nobody waits for the database.
         stored = await store.datasets.add(dataset)
     warnings = read.warnings
     if name not in (None, stored.name):
@@ -105,10 +113,16 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
     return ImportedDataset(dataset=stored, is_new=stored.id == dataset.id, warnings=warnings)
 
 
-async def list_datasets(workspace: Workspace) -> Sequence[Dataset]:
-    """Return every dataset, newest first."""
+async def list_datasets(
+    workspace: Workspace,
+    where: DatasetFilter = EVERY_DATASET,
+    *,
+    limit: int | None = None,
+    after: tuple[datetime, UUID] | None = None,
+) -> Sequence[Dataset]:
+    """Return the datasets that match, newest first; arguments as for `DatasetRepository.page`."""
     store = await workspace.store()
-    return await store.datasets.all()
+    return await store.datasets.page(where, limit=limit, after=after)
 
 
 async def show_dataset(workspace: Workspace, reference: str) -> DatasetDetails:
@@ -118,14 +132,14 @@ async def show_dataset(workspace: Workspace, reference: str) -> DatasetDetails:
         NotFoundError: there is no such dataset, or its data are not on this machine.
         DamagedError: its files are damaged.
     """
-    from ntrader.engine.bars import find_gaps
+    from ntrader.engine.bar_gaps import find_gaps
 
     store = await workspace.store()
     dataset = await store.datasets.resolve(reference)
-    bars = workspace.catalog.load(dataset.content_hash)
+    bars = workspace.catalog.open(dataset.content_hash)
     return DatasetDetails(
         dataset=dataset,
-        gaps=find_gaps(bars, dataset.timeframe, dataset.instrument.kind),
+        gaps=find_gaps(bars.labels(), dataset.timeframe, dataset.instrument.kind),
         runs=await store.datasets.run_count(dataset.id),
         path=str(workspace.catalog.path(dataset.content_hash)),
     )

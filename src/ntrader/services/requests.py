@@ -100,6 +100,13 @@ class RunRequest(BaseModel):
         return None if value is None else str(Timeframe.parse(value))
 
 
+def _values_of(config: Path) -> Mapping[str, Any]:
+    # Most runs have no file, and reading YAML loads as many modules as a database driver.
+    from ntrader.services.run_yaml import read_values
+
+    return read_values(config)
+
+
 def build_request(
     config: Path | None, overrides: Mapping[str, Any], parameters: Mapping[str, Any]
 ) -> RunRequest:
@@ -109,9 +116,7 @@ def build_request(
         NotFoundError: there is no such file.
         InvalidConfigError: the file is not YAML, or a value is not valid.
     """
-    from ntrader.services.run_yaml import read_values
-
-    values = {} if config is None else read_values(config)
+    values = {} if config is None else _values_of(config)
     given = values.get("parameters") or {}
     if not isinstance(given, dict):
         raise InvalidConfigError(

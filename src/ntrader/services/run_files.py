@@ -31,7 +31,7 @@ def write_run_files(
     fills, trades = result.fills, result.trades
     tables: dict[str, dict[str, Any]] = {
         EQUITY_FILE: {
-            "time": result.equity.times.astype("datetime64[ns]"),
+            "time": result.equity.times.view("datetime64[ns]"),
             "equity": result.equity.values,
         },
         FILLS_FILE: {
@@ -67,7 +67,7 @@ def read_equity(artifacts: Tables, rows: Sequence[Artifact]) -> EquityCurve:
         DamagedError: the file is not what was written.
     """
     columns = _columns(artifacts, rows, EQUITY_FILE)
-    return EquityCurve(columns["time"].astype("int64"), columns["equity"])
+    return EquityCurve(columns["time"].view("int64"), columns["equity"])
 
 
 def read_fills(artifacts: Tables, rows: Sequence[Artifact]) -> tuple[Fill, ...]:
