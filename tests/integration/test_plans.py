@@ -9,38 +9,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
-from sqlalchemy import Executable, text
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement
+from sqlalchemy import text
 
 from ntrader.domain.expression_parser import parse_expression
 from ntrader.domain.queries import Cursor, Page, RunFilter, RunOrder
-from ntrader.domain.results import Outcome
+from ntrader.domain.results import METRICS, Outcome
 from ntrader.domain.runs import RunStatus
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
-from ntrader.storage.ranked_metrics import INDEXED_METRICS
 from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
 from support.database import Background, TestServer
+from support.explaining import Explain
 from support.outcomes import NOW, make_dataset, make_failure, make_result, make_spec
 
-
-class Explain(Executable, ClauseElement):
-    """EXPLAIN of a statement."""
-
-    inherit_cache = False
-
-    def __init__(self, statement: Any) -> None:
-        self.statement = statement
-
-
-@compiles(Explain)
-def _explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
-    return "EXPLAIN (FORMAT JSON, COSTS OFF) " + compiler.process(element.statement, **options)
+EVERYTHING = RunFilter()
+COUNTS = {"total_trades", "winning_trades", "losing_trades", "break_even_trades"}
 
 
 def make_outcome(number: int) -> Outcome:
@@ -53,9 +40,18 @@ def make_outcome(number: int) -> Outcome:
     }
     if number % 20 == 0:
         return make_failure(**about)
+    return make_result(**about, **make_numbers(number))
+
+
+def make_numbers(number: int) -> dict[str, Any]:
+    """Return metrics that follow the number; every seventh run has none that may be undefined."""
+    counted = {"total_trades": number, "winning_trades": number}
     value = None if number % 7 == 0 else number / 1_000
-    metrics = {**dict.fromkeys(INDEXED_METRICS, value), "max_drawdown": value and -value}
-    return make_result(**about, **metrics)
+    known: dict[str, Any] = dict.fromkeys(set(METRICS) - COUNTS, value)
+    if value is not None:
+        known |= {"max_drawdown": -value, "avg_loss": -value}
+        known["max_drawdown_at"] = NOW + timedelta(minutes=number)
+    return {**dict.fromkeys(COUNTS, 0), **counted, **known}
 
 
 @dataclass(frozen=True)
@@ -70,9 +66,9 @@ class Filled:
         nodes: list[dict[str, Any]] = self.run(nodes_of(self.store, statement))
         return nodes
 
-    def cursor(self, order: RunOrder, limit: int) -> Cursor | None:
+    def cursor(self, order: RunOrder, limit: int, filter_: RunFilter = EVERYTHING) -> Cursor | None:
         """Return the place after the first `limit` runs."""
-        page: Page[Any] = self.run(self.store.runs.page(RunFilter(), order, limit=limit))
+        page: Page[Any] = self.run(self.store.runs.page(filter_, order, limit=limit))
         return page.next
 
 
@@ -106,7 +102,7 @@ async def fill(store: Store) -> None:
 async def nodes_of(store: Store, statement: Any) -> list[dict[str, Any]]:
     async with store.database.transaction() as connection:
         await connection.execute(text("SET LOCAL enable_seqscan = off"))
-        found = await connection.scalar(Explain(statement))
+        found = await connection.scalar(Explain(statement, "FORMAT JSON, COSTS OFF"))
     (plan,) = json.loads(found) if isinstance(found, str) else found
     return list(_walk(plan["Plan"]))
 
@@ -122,9 +118,10 @@ def indexes(nodes: list[dict[str, Any]]) -> set[str]:
 
 
 def scanned(nodes: list[dict[str, Any]]) -> set[str]:
-    """Return the tables that are read from end to end."""
+    """Return the tables that are read from end to end, of those that grow with the runs."""
     return {node["Relation Name"] for node in nodes if node["Node Type"] == "Seq Scan"} - {
-        "datasets"
+        "datasets",
+        "strategies",
     }
 
 
@@ -133,7 +130,7 @@ def sorted_tables(nodes: list[dict[str, Any]]) -> set[str]:
     return {
         child["Relation Name"]
         for node in nodes
-        if node["Node Type"] == "Sort"
+        if node["Node Type"] in ("Sort", "Incremental Sort")
         for child in node["Plans"]
         if "Relation Name" in child
     }
@@ -148,16 +145,21 @@ LISTS = [
     (RunFilter(), RunOrder(), "ix_backtest_runs_created_at_id"),
     (RunFilter(), RunOrder(ascending=True), "ix_backtest_runs_created_at_id"),
     (RunFilter(strategy="sma"), BY_SHARPE, "ix_performance_metrics_strategy_sharpe_ratio"),
+    (RunFilter(symbol="S3"), RunOrder("cagr"), "ix_backtest_runs_symbol_failed"),
     (RunFilter(symbol="S3"), BY_SHARPE, "ix_performance_metrics_symbol_sharpe_ratio"),
     (RunFilter(status=RunStatus.FAILED), RunOrder("cagr"), "ix_backtest_runs_failed"),
     (RunFilter(parameters={"fast_period": 3}), RunOrder(), "ix_backtest_runs_parameters"),
     (where("parameters.fast_period = 3"), RunOrder(), "ix_backtest_runs_parameters"),
     (where("parameters.fast_period in (3, 4)"), RunOrder(), "ix_backtest_runs_parameters"),
     (where("sharpe_ratio > 0.499"), RunOrder(), "ix_performance_metrics_sharpe_ratio"),
+    (RunFilter(strategy_id=UUID(int=1)), RunOrder(), "ix_backtest_runs_strategy_id_created_at_id"),
+    (RunFilter(strategy_id=UUID(int=1)), BY_SHARPE, "ix_backtest_runs_strategy_id_created_at_id"),
+    (RunFilter(tag="keep"), RunOrder(), "ix_run_tags_tag_run_created_at"),
+    (RunFilter(tag="keep"), RunOrder(ascending=True), "ix_run_tags_tag_run_created_at"),
     (RunFilter(strategy_path="x.py:X"), RunOrder(), "ix_backtest_runs_strategy_path"),
     *(
         (RunFilter(), RunOrder(metric, ascending), f"ix_performance_metrics_{metric}")
-        for metric in INDEXED_METRICS
+        for metric in METRICS
         for ascending in (False, True)
     ),
 ]
@@ -172,12 +174,12 @@ def test_a_list_is_read_from_its_index(
     assert scanned(nodes) == set()
 
 
-@pytest.mark.parametrize("metric", INDEXED_METRICS)
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("ascending", [False, True])
 def test_a_ranking_stops_at_its_limit_instead_of_sorting_all_runs(
     filled: Filled, metric: str, ascending: bool
 ) -> None:
-    """Read backwards, the index has ties in the other order: sorting those few is allowed."""
+    """Read backwards, the index has ties in the other order; half of all runs may be equal."""
     order = RunOrder(metric, ascending)
     cursor = filled.cursor(order, 20)
     for after in (None, cursor):
@@ -194,6 +196,46 @@ def test_a_deep_page_begins_at_its_place_in_the_index(filled: Filled, order: Run
     begun = [node["Index Cond"] for node in nodes if "Index Cond" in node]
     assert any("created_at" in condition or "sharpe_ratio" in condition for condition in begun)
     assert scanned(nodes) == set()
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+def test_a_deep_page_of_a_tag_begins_at_its_place_in_the_tags(
+    filled: Filled, ascending: bool
+) -> None:
+    order, filter_ = RunOrder(ascending=ascending), RunFilter(tag="keep")
+    after = Cursor(Cursor.scope_of(filter_, order), NOW.isoformat(), 100)
+    nodes = filled.plan(page_statement(filter_, order, limit=20, after=after))
+    (tags,) = (n for n in nodes if n.get("Index Name") == "ix_run_tags_tag_run_created_at")
+    assert "run_created_at" in tags["Index Cond"]
+
+
+@pytest.mark.parametrize("text", ["status = 'failed'", "status in ('failed')", "error = 'x'"])
+def test_failed_runs_are_not_looked_for_in_a_ranking(filled: Filled, text: str) -> None:
+    """They have no metrics; the planner expects some and would read all runs that do."""
+    nodes = filled.plan(page_statement(where(text), BY_SHARPE, limit=20, after=None))
+    # Once: for the metrics of the runs that are shown.
+    assert [node.get("Relation Name") for node in nodes].count("performance_metrics") == 1
+
+
+def test_a_deep_page_of_equal_runs_skips_the_newer_ones_in_both_tables(filled: Filled) -> None:
+    """A join of the two would else read the runs from the newest on: 2 s at a million."""
+    order, filter_ = RunOrder("break_even_trades", ascending=True), RunFilter(timeframe="1d")
+    after = filled.cursor(order, 200, filter_)
+    nodes = filled.plan(page_statement(filter_, order, limit=20, after=after))
+    told = [
+        str(node.get("Index Cond")) + str(node.get("Filter"))
+        for node in nodes
+        if node.get("Relation Name") == "backtest_runs"
+    ]
+    assert any("id < " in conditions for conditions in told)
+
+
+def test_the_ends_of_a_list_are_not_looked_for_where_it_has_none(filled: Filled) -> None:
+    """No run has a higher value than the cursor: all runs of the filter would be read for it."""
+    order, filter_ = RunOrder("break_even_trades", ascending=True), RunFilter(timeframe="1d")
+    after = filled.cursor(order, 200, filter_)
+    nodes = filled.plan(page_statement(filter_, order, limit=20, after=after))
+    assert any("IS NOT NULL" in node.get("One-Time Filter", "") for node in nodes)
 
 
 def test_a_window_of_time_is_found_in_the_metrics_themselves(filled: Filled) -> None:

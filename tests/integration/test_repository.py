@@ -120,15 +120,15 @@ async def save_varied_runs(store: Store, count: int) -> None:
         await saver.save(outcome)
 
 
-async def test_walking_the_cursor_visits_each_of_1000_runs_once_in_every_order(
+async def test_walking_the_cursor_visits_each_run_once_in_every_order(
     store: Store,
 ) -> None:
-    await save_varied_runs(store, 1_000)
+    await save_varied_runs(store, 300)
     runs = (await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1_000)).items
-    assert len(runs) == 1_000
+    assert len(runs) == 300
     for by in ORDERS:
         for order in (RunOrder(by), RunOrder(by, ascending=True)):
-            assert await walk(store, EVERYTHING, order, 170) == expected_order(runs, order), order
+            assert await walk(store, EVERYTHING, order, 51) == expected_order(runs, order), order
 
 
 async def test_walking_in_small_steps_crosses_from_defined_to_undefined(store: Store) -> None:

@@ -1,40 +1,24 @@
 """Several runs at once: found by what a user writes, with few queries."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable
 from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import Engine, event
 
 from ntrader.errors import NotFoundError, UsageError
 from ntrader.storage.store import Store
 from support.outcomes import make_artifact
+from support.sent import statements_of
 
 type SaveRun = Callable[..., UUID]
-
-
-@contextmanager
-def queries() -> Iterator[list[str]]:
-    """Collect the statements that are sent."""
-    sent: list[str] = []
-
-    def note(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
-        sent.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield sent
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
 
 
 async def test_whole_ids_are_read_by_one_query(store: Store, save_run: SaveRun) -> None:
     ids = [save_run() for _ in range(10)]
     wanted = [str(run_id) for run_id in reversed(ids)]
 
-    with queries() as sent:
+    await store.runs.resolve_many(wanted)
+    async with statements_of(store) as sent:
         runs = await store.runs.resolve_many(wanted)
 
     assert [str(run.run_id) for run in runs] == wanted
@@ -68,7 +52,8 @@ async def test_the_files_of_several_runs_are_read_by_one_query(
         save_run(run_id=run_id, artifacts=[make_artifact(run_id, "b"), make_artifact(run_id, "a")])
     save_run(run_id=without)
 
-    with queries() as sent:
+    await store.runs.artifacts_of([first])
+    async with statements_of(store) as sent:
         found = await store.runs.artifacts_of([second, without, first])
 
     assert len(sent) == 1

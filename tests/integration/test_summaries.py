@@ -122,6 +122,18 @@ async def test_a_strategy_without_runs_is_gone(store: Store) -> None:
     assert await store.runs.summaries(EVERYTHING) == ()
 
 
+async def test_a_metric_whose_last_value_was_deleted_is_undefined(store: Store) -> None:
+    saver = Saver(store.database)
+    defined = await saver.save_new(strategy="sma", sharpe_ratio=1.0)
+    await saver.save_new(strategy="sma", sharpe_ratio=None)
+    await store.runs.delete([defined])
+
+    (summary,) = await store.runs.summaries(EVERYTHING)
+
+    assert summary.runs == 1
+    assert summary.sharpe_ratio == MetricSummary(None, None, None)
+
+
 async def test_a_summary_counts_only_what_the_filter_means(store: Store) -> None:
     saver = Saver(store.database)
     await saver.save_new(strategy="sma", symbol="IBM", sharpe_ratio=1.0)

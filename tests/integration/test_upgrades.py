@@ -2,8 +2,6 @@
 
 import asyncio
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -15,6 +13,7 @@ from ntrader.storage.migrations import HEAD, revisions
 from support.commands import Command, Result, run_here
 from support.database import execute
 from support.old_stores import ASSETS, load_old_store
+from support.processes import start
 
 PROCESSES = 8
 
@@ -143,16 +142,7 @@ def test_processes_that_start_at_once_after_an_upgrade_migrate_once(
     asyncio.run(execute(empty_database_url, _COUNTED))
     environment = {**os.environ, "DATABASE_URL": empty_database_url}
 
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "ntrader", "history", "--json"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(PROCESSES)
-    ]
+    processes = [start("history", "--json", env=environment) for _ in range(PROCESSES)]
     outputs = [process.communicate(timeout=300) for process in processes]
 
     assert [process.returncode for process in processes] == [0] * PROCESSES, outputs

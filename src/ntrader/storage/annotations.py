@@ -1,16 +1,21 @@
 """The repository of what users say of runs."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import delete, func
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import Annotations
 from ntrader.errors import ConflictError, NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.tables import notes_table, tags_table
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class AnnotationRepository:

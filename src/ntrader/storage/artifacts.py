@@ -89,7 +89,8 @@ class ArtifactStore:
         except FileNotFoundError as error:
             raise NotFoundError(
                 f"The file {artifact.filename} of run {artifact.run_id} is gone.",
-                hint=f"It was {path}.",
+                hint=f"It was {path}. Machines that share a database share the directory of "
+                "artifacts too: was the run made on another one, mount it here.",
             ) from error
         if hashlib.sha256(content).hexdigest() != artifact.sha256:
             raise DamagedError(

@@ -4,13 +4,14 @@ COPY takes rows as they are, so what is there already is left out before. Betwee
 may save one of the runs; then the database refuses all of them, and nothing is saved.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import Table, bindparam, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Uuid
 
 from ntrader.domain.results import EnhancedBacktestResult
@@ -24,6 +25,9 @@ from ntrader.storage.tables import (
     runs_table,
     tags_table,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 BATCH = 500
 """How many runs are worth one transaction: more are not faster, and take more memory."""

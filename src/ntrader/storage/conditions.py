@@ -19,6 +19,7 @@ from sqlalchemy import (
     Numeric,
     Text,
     and_,
+    any_,
     case,
     cast,
     exists,
@@ -30,7 +31,7 @@ from sqlalchemy import (
     or_,
     select,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, array
 
 from ntrader.domain.documents import number
 from ntrader.domain.expressions import (
@@ -93,11 +94,13 @@ class Rows:
     """The rows that conditions are asked of.
 
     `shared` is the table whose copies of strategy, symbol and creation are asked; `metrics` says
-    whether a run's metrics are at hand: without them each is NULL.
+    whether a run's metrics are at hand: without them each is NULL. All rows may be known to be of
+    one `status`: the planner, which does not know, would walk a whole ranking for failed runs.
     """
 
     shared: FromClause
     metrics: bool
+    status: RunStatus | None = None
 
     def column(self, name: str) -> ColumnElement[Any]:
         """Return the column for a field that is one."""
@@ -106,6 +109,10 @@ class Rows:
         if name in METRICS:
             column: ColumnElement[Any] = metrics_table.c[name]
             return column if self.metrics else null().cast(column.type)
+        if name == "status" and self.status is not None:
+            return literal(self.status, runs_table.c.execution_status.type)
+        if name == "error" and self.status is RunStatus.SUCCESS:
+            return null().cast(Text)
         if name == "note":
             return (
                 select(notes_table.c.note)
@@ -117,9 +124,9 @@ class Rows:
 
 WHOLE_RUNS = Rows(runs_table, metrics=True)
 """Runs joined with their metrics."""
-SUCCESSFUL = Rows(metrics_table, metrics=True)
+SUCCESSFUL = Rows(metrics_table, metrics=True, status=RunStatus.SUCCESS)
 """Metrics, joined with their runs where `needs_run` says so."""
-FAILED = Rows(runs_table, metrics=False)
+FAILED = Rows(runs_table, metrics=False, status=RunStatus.FAILED)
 """Runs without metrics."""
 
 
@@ -162,6 +169,8 @@ def _shared_conditions(where: RunFilter, table: FromClause) -> list[Condition]:
 def _run_conditions(where: RunFilter) -> list[Condition]:
     """Return the conditions that only the run itself answers."""
     found: list[Condition] = []
+    if where.strategy_id is not None:
+        found.append(runs_table.c.strategy_id == where.strategy_id)
     if where.strategy_type is not None:
         found.append(runs_table.c.strategy_type == where.strategy_type)
     if where.timeframe is not None:
@@ -188,7 +197,8 @@ def _has_parameters(wanted: Mapping[str, Any]) -> Condition:
 
 
 def _tagged(tags: Iterable[str]) -> Condition:
-    tagged = select(tags_table.c.run_id).where(tags_table.c.tag.in_(list(tags)))
+    wanted = literal(list(tags), ARRAY(Text))
+    tagged = select(tags_table.c.run_id).where(tags_table.c.tag == any_(wanted))
     return runs_table.c.run_id.in_(tagged)
 
 
@@ -234,7 +244,7 @@ class _Compiler:
                 return _tagged(map(str, values))
             case Kind.JSON:
                 return or_(*(self._compared(field, "=", value) for value in values))
-        return self.rows.column(field.name).in_([_bound(field, value) for value in values])
+        return self.rows.column(field.name) == any_(array([_bound(field, each) for each in values]))
 
     def _compared(self, field: Field, operator: str, value: Value) -> Condition:
         if field.kind is Kind.TAG:

@@ -1,25 +1,30 @@
 """The repository of datasets."""
 
+from __future__ import annotations
+
 import re
-from collections.abc import Collection
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, exists, func, select
+from sqlalchemy import ColumnElement, Row, Select, delete, func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
-from ntrader.domain.datasets import Dataset
+from ntrader.domain.datasets import Dataset, DatasetFilter
 from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
 from ntrader.storage.tables import datasets_table, runs_table
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 _LIST = "`ntrader data list` lists the datasets."
 _INSTRUMENT = datasets_table.c.instrument
 _MOST_LISTED = 11
-_NEWEST_FIRST = (datasets_table.c.created_at.desc(), datasets_table.c.id)
+_PLACE = (datasets_table.c.created_at, datasets_table.c.id)
+_NEWEST_FIRST = tuple(each.desc() for each in _PLACE)
 _HASH_PREFIX = re.compile(f"[0-9a-f]{{{SHORTEST_PREFIX},64}}")
 
 
@@ -121,37 +126,34 @@ class DatasetRepository:
             )
         return found[0]
 
-    async def outdated(self, hashes: Collection[str]) -> frozenset[str]:
-        """Return which of these contents have a newer version: same name, instrument and bars."""
-        newer = datasets_table.alias("newer")
-        same = (
-            newer.c.name == datasets_table.c.name,
-            newer.c.instrument["symbol"] == datasets_table.c.instrument["symbol"],
-            newer.c.instrument["venue"] == datasets_table.c.instrument["venue"],
-            newer.c.timeframe == datasets_table.c.timeframe,
-            newer.c.created_at > datasets_table.c.created_at,
-        )
-        found = await self._database.fetch(
-            select(datasets_table.c.content_hash).where(
-                datasets_table.c.content_hash.in_(hashes), exists().where(*same)
-            )
-        )
-        return frozenset(row.content_hash for row in found)
-
     async def matching(
         self, symbol: str, timeframe: str | None = None, venue: str | None = None
     ) -> tuple[Dataset, ...]:
         """Return the datasets of a symbol, the newest first."""
-        statement = _datasets().where(datasets_table.c.symbols.contains([symbol]))
+        statement = _matching(DatasetFilter(symbol=symbol, venue=venue))
         if timeframe is not None:
-            statement = statement.where(func.lower(datasets_table.c.timeframe) == timeframe.lower())
-        if venue is not None:
-            statement = statement.where(_INSTRUMENT["venue"].astext == venue)
+            statement = statement.where(_has_timeframe(timeframe))
         return await self._fetch(statement)
 
     async def all(self) -> tuple[Dataset, ...]:
         """Return every dataset, the newest first."""
         return await self._fetch(_datasets())
+
+    async def page(
+        self,
+        where: DatasetFilter,
+        *,
+        limit: int | None = None,
+        after: tuple[datetime, UUID] | None = None,
+    ) -> tuple[Dataset, ...]:
+        """Return the datasets that match, the newest first, at most `limit`.
+
+        `after` is the creation and the id of the last dataset of the page before.
+        """
+        statement = _matching(where).limit(limit)
+        if after is not None:
+            statement = statement.where(tuple_(*_PLACE) < tuple_(*after))
+        return await self._fetch(statement)
 
     async def run_count(self, dataset_id: UUID) -> int:
         """Return how many runs used the dataset."""
@@ -193,6 +195,26 @@ class DatasetRepository:
 
 def _datasets() -> Select[Any]:
     return select(*datasets_table.columns).order_by(*_NEWEST_FIRST)
+
+
+def _matching(where: DatasetFilter) -> Select[Any]:
+    statement = _datasets()
+    if where.name is not None:
+        statement = statement.where(datasets_table.c.name == where.name)
+    if where.symbol is not None:
+        statement = statement.where(datasets_table.c.symbols.contains([where.symbol]))
+    if where.venue is not None:
+        statement = statement.where(_INSTRUMENT["venue"].astext == where.venue)
+    if where.kind is not None:
+        statement = statement.where(_INSTRUMENT["kind"].astext == where.kind.value)
+    if where.timeframe is not None:
+        statement = statement.where(_has_timeframe(str(where.timeframe)))
+    return statement
+
+
+def _has_timeframe(timeframe: str) -> ColumnElement[bool]:
+    """Return the condition that is written as the index has it."""
+    return func.lower(datasets_table.c.timeframe) == timeframe.lower()
 
 
 def _newest_versions(name: str) -> Select[Any]:

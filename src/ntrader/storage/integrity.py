@@ -10,6 +10,7 @@ from ntrader.domain.runs import IMPORTED, BacktestRun
 from ntrader.errors import DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
+from ntrader.storage.run_rows import run_from, runs_with_details
 from ntrader.storage.tables import artifacts_table, datasets_table, runs_table, sources_table
 
 BATCH = 200
@@ -40,13 +41,10 @@ class IntegrityRepository:
 
     async def runs_after(self, last: int) -> tuple[BacktestRun, ...]:
         """Return the runs that follow the one with the id `last`, in the order of their ids."""
-        found = await self._database.fetch(
-            rows.runs_with_details()
-            .where(runs_table.c.id > last)
-            .order_by(runs_table.c.id)
-            .limit(BATCH)
+        found = await self._database.read(
+            runs_with_details().where(runs_table.c.id > last).order_by(runs_table.c.id).limit(BATCH)
         )
-        return tuple(rows.run_from(row) for row in found)
+        return tuple(run_from(row) for row in found)
 
     async def sources_after(self, last: str) -> tuple[KeptHash, ...]:
         """Return the kept sources that follow the hash `last`, in the order of their hashes."""

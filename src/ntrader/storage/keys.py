@@ -1,18 +1,22 @@
 """The repository of API keys."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.access import AccessScope, ApiKey, KeyToken
 from ntrader.errors import ConflictError, NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.service_tables import keys_table as keys
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 USE_NOTED = "1 minute"
 """Uses of a key are noted no more often than this."""

@@ -4,6 +4,8 @@ Alembic does the work. It is imported only when there is work: it takes longer t
 everything else that a command needs from the store.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, Select, column, select, table, text
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 import ntrader
 from ntrader.errors import SchemaError
@@ -20,9 +21,10 @@ from ntrader.storage.timeouts import MIGRATION_LOCK_FACTOR, MIGRATION_SECONDS
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 VERSION_TABLE = "ntrader_alembic_version"
-HEAD = "0006"
+HEAD = "0007"
 """The newest revision; a test holds it against the scripts."""
 
 _VERSION: Select[tuple[str]] = select(column("version_num")).select_from(table(VERSION_TABLE))
@@ -134,7 +136,7 @@ async def bring_to(connection: AsyncConnection, revision: str) -> None:
 
 
 async def _migrate(
-    connection: AsyncConnection, command: Callable[["Config", str], None], revision: str
+    connection: AsyncConnection, command: Callable[[Config, str], None], revision: str
 ) -> None:
     await take_migration_lock(connection)
     current = await current_version(connection)
@@ -171,7 +173,7 @@ def _taken(current: str | None, error: DBAPIError) -> SchemaError:
 
 
 def _with_alembic(
-    connection: Connection, command: Callable[["Config", str], None], revision: str
+    connection: Connection, command: Callable[[Config, str], None], revision: str
 ) -> None:
     from alembic.config import Config
     from alembic.util import CommandError
@@ -189,13 +191,13 @@ def _with_alembic(
         ) from error
 
 
-def _upgrade(config: "Config", revision: str) -> None:
+def _upgrade(config: Config, revision: str) -> None:
     from alembic import command
 
     command.upgrade(config, revision)
 
 
-def _downgrade(config: "Config", revision: str) -> None:
+def _downgrade(config: Config, revision: str) -> None:
     from alembic import command
 
     command.downgrade(config, revision)

@@ -2,11 +2,12 @@
 
 A list that is ordered by a metric has three parts: runs whose metric is defined, runs whose metric
 is NULL, and failed runs, which have no metrics at all. Each part is read from an index and stops
-at the limit; a plain outer join would have to sort every run. Where an index holds the first two
-in one order, or none holds either, they are one part. See specs/queries.md.
+at the limit; a plain outer join would have to sort every run. Where the index holds the first two
+in one order, they are one part. See specs/queries.md.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import (
@@ -35,9 +36,11 @@ from ntrader.storage.conditions import (
     needs_metrics,
     needs_run,
 )
-from ntrader.storage.ranked_metrics import INDEXED_METRICS
-from ntrader.storage.rows import order_value, runs_with_details
-from ntrader.storage.tables import metrics_table, runs_table
+from ntrader.storage.rows import order_value
+from ntrader.storage.run_rows import runs_with_details
+from ntrader.storage.tables import metrics_table, runs_table, tags_table
+
+_TAGGED = tags_table.alias("tagged")
 
 
 def page_statement(
@@ -78,30 +81,50 @@ def of_whole_runs(where: RunFilter) -> list[Condition]:
 def _page_by_creation(
     where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
 ) -> Select[Any]:
-    created_at = runs_table.c.created_at
-    statement = (
-        runs_with_details()
-        .add_columns(created_at.label("order_value"))
-        .where(*of_whole_runs(where))
+    # Many runs may match parameters or an expression and be sorted: as their keys alone.
+    keys_first = bool(where.parameters) or where.expression is not None
+    created_at = runs_table.c.created_at if where.tag is None else _TAGGED.c.run_created_at
+    value = created_at.label("order_value")
+    listed = _keys(where, value) if keys_first else runs_with_details().add_columns(value)
+    if where.tag is not None:
+        # A tag has its run's time: its newest runs are the first entries of an index.
+        mine = and_(_TAGGED.c.run_id == runs_table.c.run_id, _TAGGED.c.tag == where.tag)
+        listed = listed.join(_TAGGED, mine)
+        where = replace(where, tag=None)
+    listed = (
+        listed.where(*of_whole_runs(where))
         .order_by(_directed(created_at, order), runs_table.c.id.desc())
         .limit(limit)
     )
-    if after is None:
-        return statement
-    return statement.where(_beyond(created_at, runs_table.c.id, order, after))
+    if after is not None:
+        listed = listed.where(_beyond(created_at, runs_table.c.id, order, after))
+    return _in_detail(listed, order) if keys_first else listed
+
+
+def _keys(where: RunFilter, value: ColumnElement[Any]) -> Select[Any]:
+    """Return the query for the ids of runs, with what the filter needs beside them."""
+    keys = select(runs_table.c.id, value).select_from(runs_table)
+    if needs_metrics(where):
+        return keys.outerjoin(metrics_table, metrics_table.c.backtest_run_id == runs_table.c.id)
+    return keys
 
 
 def _page_by_metric(
     where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
 ) -> Select[Any]:
-    parts = [part.limit(limit) for part in _parts(where, order, after)]
+    parts = [part.limit(limit) for part in _parts(where, order, limit, after)]
     every = union_all(*parts).subquery("every")
     picked = (
         select(every.c.id, every.c.order_value)
         .order_by(_directed(every.c.order_value, order).nulls_last(), every.c.id.desc())
         .limit(limit)
-        .subquery("picked")
     )
+    return _in_detail(picked, order)
+
+
+def _in_detail(page: Select[Any], order: RunOrder) -> Select[Any]:
+    """Return the query for the whole runs of a page of ids."""
+    picked = page.subquery("picked")
     return (
         runs_with_details()
         .add_columns(picked.c.order_value)
@@ -110,10 +133,12 @@ def _page_by_metric(
     )
 
 
-def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[Select[Any]]:
+def _parts(
+    where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
+) -> Iterator[Select[Any]]:
     """Give the parts of a list that lie after the cursor, each in the list's order."""
     if where.status is not RunStatus.FAILED:
-        yield from _successful_parts(where, order, after)
+        yield from _successful_parts(where, order, limit, after)
     if where.status is not RunStatus.SUCCESS:
         failed = (
             select(
@@ -123,44 +148,70 @@ def _parts(where: RunFilter, order: RunOrder, after: Cursor | None) -> Iterator[
             .where(*conditions(where, FAILED))
             .order_by(runs_table.c.id.desc())
         )
-        yield _older(failed, runs_table.c.id, after)
+        yield _older(failed, (runs_table.c.id,), after)
 
 
 def _successful_parts(
-    where: RunFilter, order: RunOrder, after: Cursor | None
+    where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
 ) -> Iterator[Select[Any]]:
     metric: ColumnElement[Any] = metrics_table.c[order.by]
     run = metrics_table.c.backtest_run_id
     successful = select(run.label("id"), metric.label("order_value")).where(
         *conditions(where, SUCCESSFUL)
     )
+    keys: tuple[ColumnElement[int], ...] = (run,)
     if needs_run(where):
         successful = successful.join(runs_table, runs_table.c.id == run)
+        # PostgreSQL does not see that what is less in one table is less in the other.
+        keys = (run, runs_table.c.id)
     # Written as the index is: PostgreSQL does not see that NULLs are all alike, and would sort.
-    among_undefined = (metric.desc().nulls_last(), run.desc())
-    undefined = _older(successful.where(metric.is_(None)).order_by(*among_undefined), run, after)
+    as_indexed = (metric.desc().nulls_last(), run.desc())
+    undefined = _older(successful.where(metric.is_(None)).order_by(*as_indexed), keys, after)
     if after is not None and after.value is None:
         yield undefined
         return
-    beyond = None if after is None else _beyond(metric, run, order, after)
-    indexed = order.by in INDEXED_METRICS
-    if not indexed or (beyond is None and not order.ascending):
-        # Sorted in one pass, or as the index has them.
-        every = successful if beyond is None else successful.where(or_(beyond, metric.is_(None)))
-        yield every.order_by(_directed(metric, order).nulls_last(), run.desc())
+    if after is None and not order.ascending:
+        # As the index has them, undefined ones included.
+        yield successful.order_by(*as_indexed)
         return
-    defined = successful.where(metric.is_not(None) if beyond is None else beyond)
-    # There are no NULLs here; read backwards, the index would have them first.
-    ordered = metric.asc().nulls_first() if order.ascending else metric.desc().nulls_last()
-    yield defined.order_by(ordered, run.desc())
+    higher, lower = metric.is_not(None), metric.is_not(None)
+    if after is not None:
+        value = _value_of(after, metric)
+        higher, lower = metric > value, metric < value
+        equal = successful.where(metric == value).order_by(run.desc())
+        yield equal.where(*(key < after.id for key in keys))
+    if order.ascending:
+        yield from _lowest_parts(successful.where(higher), metric, run, limit)
+    else:
+        yield successful.where(lower).order_by(*as_indexed)
     yield undefined
 
 
-def _older(part: Select[Any], run: ColumnElement[int], after: Cursor | None) -> Select[Any]:
+def _lowest_parts(
+    defined: Select[Any], metric: ColumnElement[Any], run: ColumnElement[int], limit: int
+) -> Iterator[Select[Any]]:
+    """Give the parts of runs whose metric is defined, the lowest first.
+
+    Read backwards, the index has the older of equal runs first, and the list wants the newer: half
+    of all runs may be equal. So the values are read backwards, and the runs that have the highest
+    of them, which the limit may cut, once more forwards.
+    """
+    # NULLs are not among them; read backwards, the index has them first.
+    first = defined.order_by(metric.asc().nulls_first()).limit(limit).cte("first")
+    highest = select(func.max(first.c.order_value)).scalar_subquery()
+    yield select(first.c.id, first.c.order_value).where(first.c.order_value < highest)
+    # Asked first, the second condition ends the part where there is no such run.
+    equal = defined.where(metric == highest, highest.is_not(None))
+    yield equal.order_by(run.desc())
+
+
+def _older(
+    part: Select[Any], keys: Sequence[ColumnElement[int]], after: Cursor | None
+) -> Select[Any]:
     """Return a part without values, from the cursor on if that lies within such a part."""
     if after is None or after.value is not None:
         return part
-    return part.where(run < after.id)
+    return part.where(*(key < after.id for key in keys))
 
 
 def _beyond(
@@ -170,14 +221,20 @@ def _beyond(
     after: Cursor,
 ) -> Condition:
     """Return the condition that a run comes after the cursor, whose value is defined."""
-    try:
-        value = order_value(after.value or "", column.type.python_type)
-    except (ValueError, ArithmeticError):
-        raise CursorMismatchError("The cursor is damaged.") from None
+    value = _value_of(after, column)
     if not order.ascending:
-        return tuple_(column, run) < tuple_(value, after.id)
+        # The first condition is for a column that is not in the run's table.
+        return and_(column <= value, tuple_(column, run) < tuple_(value, after.id))
     # Among equals the newer run comes first in both directions.
     return and_(column >= value, or_(column > value, run < after.id))
+
+
+def _value_of(after: Cursor, column: ColumnElement[Any]) -> Any:
+    """Return the cursor's value as the column has it."""
+    try:
+        return order_value(after.value or "", column.type.python_type)
+    except (ValueError, ArithmeticError):
+        raise CursorMismatchError("The cursor is damaged.") from None
 
 
 def _directed(column: ColumnElement[Any], order: RunOrder) -> UnaryExpression[Any]:

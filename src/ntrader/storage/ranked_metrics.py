@@ -1,20 +1,13 @@
-"""What runs are ranked by, and the indexes that make it quick."""
+"""The indexes that rank runs: one for each metric, because a list may be ordered by any.
+
+Without its index an order reads and sorts all metrics, half a second at a million runs; with it, it
+reads a page. Each takes about 40 bytes a run.
+"""
 
 from sqlalchemy import Index, text
 
 SUMMARIZED_METRICS = ("sharpe_ratio", "total_return")
 """What a summary tells of each strategy, and what is found at once within one strategy."""
-
-INDEXED_METRICS = (
-    *SUMMARIZED_METRICS,
-    "cagr",
-    "calmar_ratio",
-    "max_drawdown",
-    "profit_factor",
-    "sortino_ratio",
-    "win_rate",
-)
-"""What runs are ranked by: each of these indexes takes about 40 bytes a run."""
 
 _WITHIN = {"strategy": "strategy_name", "symbol": "instrument_symbol"}
 

@@ -29,7 +29,7 @@ class Replica:
         self.url = url
         self._pooled = pooled
         self._database: Database | None = None
-        self._has_our_schema = False
+        self._store: Store | None = None
         self._avoided_until = 0.0
 
     def check(self) -> None:
@@ -49,26 +49,25 @@ class Replica:
 
     async def read[T](self, work: Callable[[Store], Awaitable[T]], *, instead: Store) -> T:
         """Return what `work` reads here, or from `instead` where the replica cannot serve."""
-        from ntrader.storage.store import Store
-
         if time.monotonic() < self._avoided_until:
             return await work(instead)
         try:
-            database = await self._ready()
-            if database is not None:
-                return await work(Store.of(database))
+            store = await self._ready()
+            if store is not None:
+                return await work(store)
         except DatabaseError as error:
             logs.logger().warning("replica_avoided", reason=error.message)
         self._avoided_until = time.monotonic() + AVOID_SECONDS
         return await work(instead)
 
-    async def _ready(self) -> Database | None:
-        """Return the replica, or None while it has not followed a migration yet."""
+    async def _ready(self) -> Store | None:
+        """Return the replica's store, or None while it has not followed a migration yet."""
         from ntrader.storage.database import Database
         from ntrader.storage.migrations import schema_version
+        from ntrader.storage.store import Store
 
         if self._database is None:
             self._database = Database(self.url, pooled=self._pooled)
-        if not self._has_our_schema:
-            self._has_our_schema = (await schema_version(self._database)).up_to_date
-        return self._database if self._has_our_schema else None
+        if self._store is None and (await schema_version(self._database)).up_to_date:
+            self._store = Store.of(self._database)
+        return self._store

@@ -5,35 +5,20 @@ import math
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Numeric, Row, Select, func, select
+from sqlalchemy import Row
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset, Instrument
 from ntrader.domain.events import Event, EventType
-from ntrader.domain.results import METRICS, Outcome, PerformanceMetrics
-from ntrader.domain.runs import (
-    UNDEFINED_METRICS,
-    BacktestRun,
-    DatasetReference,
-    Ending,
-    RunError,
-    RunMode,
-)
+from ntrader.domain.results import Outcome, PerformanceMetrics
+from ntrader.domain.runs import Ending, RunMode
 from ntrader.domain.sources import StrategySource
 from ntrader.domain.strategies import StrategyRecord, StrategySpec
 from ntrader.domain.timeframes import Timeframe
-from ntrader.storage.tables import (
-    artifacts_table,
-    datasets_table,
-    metrics_table,
-    notes_table,
-    runs_table,
-    tags_table,
-)
+from ntrader.storage.tables import artifacts_table
 
 COPIED = ("strategy_name", "instrument_symbol", "created_at")
 """The columns of a run that its metrics have copies of."""
@@ -42,37 +27,8 @@ _DIGITS = 18
 _RATIO = Decimal("0.00000001")
 _MONEY = Decimal("0.0001")
 _MONEY_COLUMNS = frozenset({"final_balance", "expectancy", "avg_win", "avg_loss", "total_fees"})
-_RATIO_COLUMNS = tuple(
-    name
-    for name in METRICS
-    if isinstance(metrics_table.c[name].type, Numeric) and name not in _MONEY_COLUMNS
-)
 
 _BASE64 = "base64"
-
-
-@cache
-def runs_with_details() -> Select[Any]:
-    """Return the query for whole runs, which `run_from` reads."""
-    return (
-        select(
-            *runs_table.columns,
-            *(metrics_table.c[name] for name in METRICS),
-            datasets_table.c.name.label("dataset_name"),
-            datasets_table.c.content_hash.label("dataset_hash"),
-            # Looked up for the runs that are shown only: two index probes for each.
-            select(func.array_agg(tags_table.c.tag))
-            .where(tags_table.c.run_id == runs_table.c.run_id)
-            .scalar_subquery()
-            .label("tags"),
-            select(notes_table.c.note)
-            .where(notes_table.c.run_id == runs_table.c.run_id)
-            .scalar_subquery()
-            .label("note"),
-        )
-        .join_from(runs_table, datasets_table, datasets_table.c.id == runs_table.c.dataset_id)
-        .outerjoin(metrics_table, metrics_table.c.backtest_run_id == runs_table.c.id)
-    )
 
 
 def run_values(
@@ -117,49 +73,6 @@ def run_values(
 def metrics_values(metrics: PerformanceMetrics) -> dict[str, Any]:
     """Return the columns of a run's numbers: ratios with 8 decimals, money with 4."""
     return {name: _number(name, value) for name, value in metrics.values().items()}
-
-
-def run_from(row: Row[Any]) -> BacktestRun:
-    """Read a row of `runs_with_details`."""
-    return BacktestRun(
-        id=row.id,
-        run_id=row.run_id,
-        mode=row.run_mode,
-        status=row.execution_status,
-        strategy_name=row.strategy_name,
-        strategy_type=row.strategy_type,
-        symbol=row.instrument_symbol,
-        timeframe=row.timeframe,
-        start=row.start_date,
-        end=row.end_date,
-        initial_capital=row.initial_capital,
-        data_source=row.data_source,
-        dataset=DatasetReference(
-            id=row.dataset_id, name=row.dataset_name, content_hash=row.dataset_hash
-        ),
-        duration_seconds=float(row.execution_duration_seconds),
-        snapshot=row.config_snapshot,
-        metadata=row.metadata,
-        fingerprint=row.fingerprint,
-        result_digest=row.result_digest,
-        reproduced_from=row.reproduced_from_run_id,
-        metrics=None if row.total_trades is None else _metrics_from(row),
-        error=None
-        if row.error_message is None
-        else RunError(message=row.error_message, traceback=row.error_traceback or ""),
-        created_at=row.created_at,
-        tags=tuple(sorted(row.tags or ())),
-        note=row.note,
-    )
-
-
-def _metrics_from(row: Row[Any]) -> PerformanceMetrics:
-    columns = row._mapping
-    values: dict[str, Any] = {name: columns[name] for name in METRICS}
-    for name in _RATIO_COLUMNS:
-        if values[name] is not None:
-            values[name] = float(values[name])
-    return PerformanceMetrics(**values, undefined=row.metadata.get(UNDEFINED_METRICS, {}))
 
 
 def artifact_values(artifact: Artifact) -> dict[str, Any]:
@@ -305,7 +218,7 @@ def _number(name: str, value: Any) -> Any:
     if not value.is_finite() or value.adjusted() >= _DIGITS:
         return None
     rounded = value.quantize(unit)
-    return None if len(rounded.as_tuple().digits) > _DIGITS else rounded
+    return None if rounded.adjusted() - unit.adjusted() >= _DIGITS else rounded
 
 
 def _text(value: str) -> str:
@@ -321,9 +234,11 @@ def _json(value: Any) -> Any:
     match value:
         case str():
             return _text(value)
+        case None | int():
+            return value
         case float() if not math.isfinite(value):
             return None
-        case Mapping():
+        case dict() | Mapping():
             return {_text(str(key)): _json(item) for key, item in value.items()}
         case list() | tuple():
             return [_json(item) for item in value]

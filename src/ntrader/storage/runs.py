@@ -1,12 +1,14 @@
 """The repository of runs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
+from functools import cache
 from itertools import batched
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import Row, Select, delete, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, delete, select
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.artifacts import Artifact
@@ -21,13 +23,19 @@ from ntrader.storage.bulk import BATCH, copy_runs
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.references import Newest, Prefix, parse_prefix, parse_reference
+from ntrader.storage.run_rows import run_from, runs_with_details
 from ntrader.storage.saving import NewRun, save_run
 from ntrader.storage.summaries import summary_from, summary_statement
 from ntrader.storage.tables import artifacts_table, events_table, runs_table
 
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
+
 COUNT_CAP = 1_000
 
 _CANDIDATES = 10
+_MOST_PAGES_KEPT = 200
+_EVENT = (events_table.c.event_type, events_table.c.timestamp, events_table.c.payload)
 
 
 class RunRepository:
@@ -39,6 +47,7 @@ class RunRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._pages: dict[object, Select[Any]] = {}
 
     async def get(self, run_id: UUID) -> BacktestRun:
         """Return the run.
@@ -53,7 +62,7 @@ class RunRepository:
 
     async def find(self, run_id: UUID) -> BacktestRun | None:
         """Return the run, or None."""
-        found = await self._runs(rows.runs_with_details().where(runs_table.c.run_id == run_id))
+        found = await self._runs(_one_run(), run_id=run_id)
         return found[0] if found else None
 
     async def get_many(self, run_ids: Sequence[UUID]) -> tuple[BacktestRun, ...]:
@@ -62,7 +71,7 @@ class RunRepository:
         Raises:
             NotFoundError: one of them is not there; the message names it.
         """
-        found = await self._runs(rows.runs_with_details().where(runs_table.c.run_id.in_(run_ids)))
+        found = await self._runs(_many_runs(), run_ids=list(run_ids))
         by_id = {run.run_id: run for run in found}
         for run_id in run_ids:
             if run_id not in by_id:
@@ -83,6 +92,8 @@ class RunRepository:
         match parse_reference(reference):
             case Newest(back):
                 return await self._newest(reference, back)
+            case Prefix(whole) as prefix if prefix.is_whole:
+                return await self.get(whole)
             case Prefix() as prefix:
                 return await self._by_prefix(reference, prefix)
 
@@ -122,15 +133,13 @@ class RunRepository:
         Raises:
             CursorMismatchError: `after` was issued for another order or filter.
         """
-        found = await self._database.fetch(
-            page_statement(where, order, limit=limit + 1, after=after)
-        )
-        items = tuple(rows.run_from(row) for row in found[:limit])
+        found = await self._database.read(self._page(where, order, limit + 1, after))
+        items = tuple(run_from(row) for row in found[:limit])
         if len(found) <= limit or not items:
             return Page(items, None)
         last = found[limit - 1]
         scope = Cursor.scope_of(where, order)
-        return Page(items, Cursor(scope, rows.order_text(last.order_value), last.id))
+        return Page(items, Cursor(scope, rows.order_text(last["order_value"]), last["id"]))
 
     async def count(self, where: RunFilter, *, cap: int = COUNT_CAP) -> Count:
         """Return how many runs match `where`, counted up to `cap`."""
@@ -178,11 +187,29 @@ class RunRepository:
         if of_type is not None:
             where.append(events_table.c.event_type == of_type)
         found = await self._database.fetch(
-            select(events_table.c.event_type, events_table.c.timestamp, events_table.c.payload)
-            .where(*where)
-            .order_by(events_table.c.id)
+            select(*_EVENT).where(*where).order_by(events_table.c.id)
         )
         return tuple(rows.event_from(row) for row in found)
+
+    async def event_page(
+        self, run_id: UUID, *, limit: int, after: int = 0
+    ) -> tuple[tuple[Event, ...], int | None]:
+        """Return `limit` of the run's events in the order of their recording, and what follows.
+
+        `after` is where the page before said that this one follows; None is said at the end.
+        """
+        # The run's events are found by the run and sorted: without the fence the planner may walk
+        # all events in the order of their ids instead, and look for those of one run.
+        mine = (
+            select(*_EVENT, events_table.c.id)
+            .where(events_table.c.run_id == run_id, events_table.c.id > after)
+            .cte("mine")
+            .prefix_with("MATERIALIZED")
+        )
+        found = await self._database.fetch(select(mine).order_by(mine.c.id).limit(limit + 1))
+        shown = found[:limit]
+        events = tuple(rows.event_from(row) for row in shown)
+        return events, shown[-1].id if len(found) > limit else None
 
     async def add(
         self,
@@ -294,16 +321,38 @@ class RunRepository:
             )
         return found[0]
 
-    async def _runs(self, statement: Select[Any]) -> tuple[BacktestRun, ...]:
-        found: Sequence[Row[Any]] = await self._database.fetch(statement)
-        return tuple(rows.run_from(row) for row in found)
+    def _page(
+        self, where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
+    ) -> Select[Any]:
+        """Return the query for a page; a service is asked for the same few again and again."""
+        asked = (where.canonical(), order, limit, after)
+        kept = self._pages.get(asked)
+        if kept is None:
+            if len(self._pages) >= _MOST_PAGES_KEPT:
+                self._pages.clear()
+            kept = self._pages[asked] = page_statement(where, order, limit=limit, after=after)
+        return kept
+
+    async def _runs(self, statement: Select[Any], **values: Any) -> tuple[BacktestRun, ...]:
+        return tuple(run_from(row) for row in await self._database.read(statement, **values))
 
 
 _LIST = "`ntrader history` lists the runs."
 
 
+@cache
+def _one_run() -> Select[Any]:
+    return runs_with_details().where(runs_table.c.run_id == bindparam("run_id"))
+
+
+@cache
+def _many_runs() -> Select[Any]:
+    wanted = bindparam("run_ids", type_=ARRAY(Uuid))
+    return runs_with_details().where(runs_table.c.run_id == any_(wanted))
+
+
 def _newest_first() -> Select[Any]:
-    return rows.runs_with_details().order_by(runs_table.c.created_at.desc(), runs_table.c.id.desc())
+    return runs_with_details().order_by(runs_table.c.created_at.desc(), runs_table.c.id.desc())
 
 
 def _candidate(run: BacktestRun) -> str:

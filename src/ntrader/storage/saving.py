@@ -4,17 +4,18 @@ A statement for each table would take three times as long, nearly all of it wait
 the run is inserted for the row that came back: nothing where the run is there already.
 """
 
+from __future__ import annotations
+
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import asyncpg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import NOTHING_SAID, Annotations
 from ntrader.domain.artifacts import Artifact
@@ -30,6 +31,9 @@ from ntrader.storage.tables import (
     runs_table,
     tags_table,
 )
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 _ORIGINAL = "reproduced_from_run_id"
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]

@@ -1,14 +1,20 @@
 """The repository of kept sources."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.sources import StrategySource
 from ntrader.errors import DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.tables import sources_table
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class SourceRepository:

@@ -1,16 +1,21 @@
 """The repository of strategies."""
 
-from typing import Any
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.strategies import Parameters, StrategyRecord, StrategySpec
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.tables import strategies_table
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
 
 class StrategyRepository:
@@ -68,12 +73,25 @@ class StrategyRepository:
         await self._database.run(lambda connection: connection.execute(statement))
         return await self.find_by_id(strategy_id)
 
-    async def all(self) -> tuple[StrategyRecord, ...]:
-        """Return every strategy, by name and age."""
-        statement = select(*strategies_table.columns).order_by(
-            strategies_table.c.name, strategies_table.c.created_at, strategies_table.c.id
-        )
-        return tuple(rows.strategy_from(row) for row in await self._database.fetch(statement))
+    async def page(
+        self,
+        *,
+        name: str | None = None,
+        limit: int,
+        after: tuple[datetime, UUID] | None = None,
+    ) -> tuple[StrategyRecord, ...]:
+        """Return the strategies, all or those of one name, the newest first, at most `limit`.
+
+        `after` is the creation and the id of the last strategy of the page before.
+        """
+        place = (strategies_table.c.created_at, strategies_table.c.id)
+        statement = select(*strategies_table.columns).order_by(*(each.desc() for each in place))
+        if name is not None:
+            statement = statement.where(strategies_table.c.name == name)
+        if after is not None:
+            statement = statement.where(tuple_(*place) < tuple_(*after))
+        found = await self._database.fetch(statement.limit(limit))
+        return tuple(rows.strategy_from(row) for row in found)
 
 
 async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyRecord:

@@ -29,6 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from ntrader.domain.artifacts import ArtifactKind
+from ntrader.domain.results import METRICS
 from ntrader.domain.runs import RunMode, RunStatus
 from ntrader.storage.column_types import (
     INSTANT,
@@ -42,7 +43,7 @@ from ntrader.storage.column_types import (
     uuid_id,
     written,
 )
-from ntrader.storage.ranked_metrics import INDEXED_METRICS, SUMMARIZED_METRICS, ranking_index
+from ntrader.storage.ranked_metrics import SUMMARIZED_METRICS, ranking_index
 
 SEMVER = r"'^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$'"
 TIMEFRAME = "'^[1-9][0-9]*[mhdw]$'"
@@ -187,7 +188,12 @@ runs_table = Table(
         text("id DESC"),
     ),
     Index("ix_backtest_runs_dataset_id", "dataset_id"),
-    Index("ix_backtest_runs_strategy_id", "strategy_id"),
+    Index(
+        "ix_backtest_runs_strategy_id_created_at_id",
+        "strategy_id",
+        text("created_at DESC"),
+        text("id DESC"),
+    ),
     # Only equality is asked of a fingerprint: a hash index takes a third of a B-tree's room.
     Index("ix_backtest_runs_fingerprint", "fingerprint", postgresql_using="hash"),
     # Of the snapshot, only the parameters and the path are searched: over all of it the index
@@ -209,6 +215,12 @@ runs_table = Table(
     Index(
         "ix_backtest_runs_strategy_failed",
         "strategy_name",
+        text("id DESC"),
+        postgresql_where=text("execution_status = 'failed'"),
+    ),
+    Index(
+        "ix_backtest_runs_symbol_failed",
+        "instrument_symbol",
         text("id DESC"),
         postgresql_where=text("execution_status = 'failed'"),
     ),
@@ -278,7 +290,7 @@ metrics_table = Table(
         name="undefined_is_null",
     ),
     Index("ix_performance_metrics_created_at", "created_at"),
-    *(ranking_index(metric) for metric in INDEXED_METRICS),
+    *(ranking_index(metric) for metric in METRICS),
     *(ranking_index(metric, within="strategy") for metric in SUMMARIZED_METRICS),
     ranking_index("sharpe_ratio", within="symbol"),
 )
@@ -349,11 +361,12 @@ tags_table = Table(
     _run_id(primary_key=True),
     Column("tag", Text, primary_key=True),
     written("created_at"),
+    required("run_created_at", INSTANT),
     CheckConstraint("char_length(tag) BETWEEN 1 AND 64", name="tag_length"),
     CheckConstraint(f"tag !~ {NOT_IN_TAGS}", name="tag_one_word"),
-    Index("ix_run_tags_tag", "tag"),
+    Index("ix_run_tags_tag_run_created_at", "tag", text("run_created_at DESC")),
 )
-"""A word that a user has put on a run."""
+"""A word that a user has put on a run; a trigger copies the run's time."""
 
 notes_table = Table(
     "run_notes",

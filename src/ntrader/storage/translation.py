@@ -76,6 +76,8 @@ def translated_errors() -> Iterator[None]:
     except (ConnectionError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _lost(error) from error
     except asyncpg.PostgresError as error:
+        if isinstance(error.__cause__, UnicodeEncodeError):
+            raise _no_text() from error
         raise _explained(error) from error
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID, uuid5
 
 from sqlalchemy import Row, Select, bindparam, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
@@ -45,7 +45,9 @@ async def announce(connection: AsyncConnection, queue: JobQueue, ended: Submissi
     event = WebhookEvent.of(ended.status)
     wanted = select(webhooks.c.id).where(webhooks.c.events.contains([event.value]))
     for webhook_id in (await connection.execute(wanted.with_for_update(key_share=True))).scalars():
-        delivery_id = uuid4()
+        # The same when a server lost the transaction with which it was told: whoever was told
+        # already knows it by its id.
+        delivery_id = uuid5(webhook_id, f"{ended.run_id} {event.value}")
         document = event_document(delivery_id, event, ended)
         values = {
             "id": delivery_id,

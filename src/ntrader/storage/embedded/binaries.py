@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TypedDict
 
@@ -59,7 +60,8 @@ def find_binaries(chosen: Path | None = None) -> Path:
                 hint="Set NTRADER_PG_BIN to the bin directory of a PostgreSQL server.",
             )
         return chosen
-    for directory in (*_packaged(), *_on_path()):
+    # Whether there is another on PATH is asked, by a process, only where no package has it.
+    for directory in chain(_packaged(), _on_path()):
         if _complete(directory):
             return directory
     raise DatabaseUnavailableError(
