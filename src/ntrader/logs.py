@@ -1,7 +1,8 @@
 """Logs: structured, to stderr."""
 
 import sys
-from typing import TYPE_CHECKING, Literal
+from functools import lru_cache
+from typing import TYPE_CHECKING, Literal, TextIO
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger, Processor
@@ -23,18 +24,23 @@ def configure(level: str, log_format: LogFormat) -> None:
 
 def logger() -> "FilteringBoundLogger":
     """Return a logger of structlog's that writes to stderr as it was chosen."""
+    return _logger(sys.stderr, *_chosen)
+
+
+@lru_cache(maxsize=1)
+def _logger(stream: TextIO, level: str, log_format: LogFormat) -> "FilteringBoundLogger":
+    """Return a logger; making one takes longer than most messages, and a service asks for many."""
     import logging
 
     import structlog
 
-    level, log_format = _chosen
     renderer: Processor = (
         structlog.processors.JSONRenderer()
         if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        else structlog.dev.ConsoleRenderer(colors=stream.isatty())
     )
     bound: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.WriteLogger(sys.stderr),
+        structlog.WriteLogger(stream),
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,

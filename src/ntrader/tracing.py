@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 
@@ -70,20 +71,36 @@ class Tracing:
 _NOTHING = Tracing(None)
 
 
+def carrier() -> dict[str, str]:
+    """Return the context of the span that goes on, for a message to another process (W3C).
+
+    It is empty where there are no traces.
+    """
+    found: dict[str, str] = {}
+    if _provider is not None:
+        _propagator().inject(found)
+    return found
+
+
 @contextmanager
-def span(name: str, *, traceparent: str | None = None, **attributes: Any) -> Iterator[Tracing]:
-    """Trace a block, as a part of what `traceparent` names (W3C) if it does.
+def span(
+    name: str, *, within: Mapping[str, str] | None = None, **attributes: Any
+) -> Iterator[Tracing]:
+    """Trace a block, as a part of the trace that `within` carries (W3C `traceparent`) if it does.
 
     Attributes are told as `ntrader.NAME`.
     """
     if _provider is None:
         yield _NOTHING
         return
-    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-
-    carrier = {} if traceparent is None else {"traceparent": traceparent}
-    context = TraceContextTextMapPropagator().extract(carrier)
+    context = None if within is None else _propagator().extract(within)
     given = {f"ntrader.{key}": value for key, value in attributes.items() if value is not None}
     tracer = _provider.get_tracer("ntrader")
     with tracer.start_as_current_span(name, context=context, attributes=given) as started:
         yield Tracing(started)
+
+
+def _propagator() -> TraceContextTextMapPropagator:
+    from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+    return TraceContextTextMapPropagator()

@@ -21,9 +21,9 @@ def service_environment(postgres: TestServer) -> Iterator[dict[str, str]]:
 def service(
     service_environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[ServiceProcess]:
-    """A service with a worker of two slots."""
+    """A service with a worker."""
     directory: Path = tmp_path_factory.mktemp("service")
-    arguments = ("serve", "--port", "0", "--with-worker", "--slots", "2")
+    arguments = ("serve", "--port", "0", "--with-worker")
     with process(directory, service_environment, *arguments) as started:
         yield started
 

@@ -1,27 +1,19 @@
 """The service on the embedded server, also when that is killed."""
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.homes import temporary_home
-from support.service import PATIENCE_SECONDS, Api, bars, eventually, process
+from support.processes import run_process
+from support.service import Api, bars, eventually, process
 
 
 def server_pid(environment: dict[str, str]) -> int | None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ntrader", "db", "status", "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    pid: int | None = json.loads(done.stdout)["embedded"]["pid"]
+    done = run_process("db", "status", "--json", env=environment)
+    pid: int | None = done.json["embedded"]["pid"]
     return pid
 
 

@@ -2,6 +2,8 @@
 
 from uuid import uuid4
 
+import pytest
+
 from support.service import Api
 
 
@@ -14,6 +16,27 @@ def test_a_method_that_is_not_taken_is_answered_with_those_that_are(api: Api) ->
         assert refused.status_code == 405, path
         allowed = {method.strip() for method in refused.headers["allow"].split(",")}
         assert allowed >= {method.upper() for method in operations}, path
+
+
+def test_an_address_without_an_id_in_it_is_not_taken_for_one_with(api: Api) -> None:
+    """`/runs/recorded` and `/runs/compare` are addresses of their own, not runs."""
+    for method, address, taken in (
+        ("GET", "/runs/recorded", "POST"),
+        ("DELETE", "/runs/recorded", "POST"),
+        ("DELETE", "/runs/compare", "GET, HEAD"),
+        ("POST", "/runs/compare", "GET, HEAD"),
+    ):
+        refused = api.client.request(method, address)
+        assert (refused.status_code, refused.headers["allow"]) == (405, taken), (method, address)
+        assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("address", ["/runs", "/strategies", "/datasets", "/queue"])
+def test_head_is_answered_as_get_is_without_the_body(api: Api, address: str) -> None:
+    got, headed = api.client.get(address), api.client.head(address)
+    assert (headed.status_code, headed.content) == (200, b"")
+    assert headed.headers["etag"] == got.headers["etag"]
+    assert headed.headers["content-length"] == str(len(got.content))
 
 
 _OTHERS = ("dataset_id", "strategy_id", "artifact_id", "webhook_id", "delivery_id")

@@ -1,5 +1,6 @@
 """What holds for every request: problems, limits, idempotency, and who may ask."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
@@ -24,7 +25,7 @@ def is_a_problem(response: httpx.Response) -> bool:
     [
         ("GET", "/nothing", {}, 404),
         ("GET", f"/runs/{UUID(int=1)}", {}, 404),
-        ("GET", "/runs/not-an-id", {}, 422),
+        ("GET", "/runs/not-an-id", {}, 404),
         ("PUT", "/runs", {}, 405),
         ("POST", "/runs", {"content": b"{", "headers": {"Content-Type": "application/json"}}, 422),
         ("POST", "/runs", {"content": b"x", "headers": {"Content-Type": "text/plain"}}, 415),
@@ -144,9 +145,7 @@ def test_every_route_asks_who_it_is(api: Api) -> None:
     for path, methods in paths.items():
         if not path.startswith("/api/v1/"):
             continue  # what a machine asks of the process itself
-        address = path.removeprefix("/api/v1")
-        for name in ("run_id", "dataset_id", "strategy_id", "artifact_id"):
-            address = address.replace(f"{{{name}}}", some)
+        address = re.sub(r"\{\w+\}", some, path.removeprefix("/api/v1"))
         for method in methods:
             refused = api.client.request(method, address, headers={"Host": "other.example"})
             assert refused.status_code == 403, (method, path)
@@ -167,12 +166,22 @@ def test_the_documentation_is_complete(api: Api) -> None:
     for path, method, operation in operations:
         assert operation["summary"], path
         assert operation["description"], path
+        assert "429" in operation["responses"], path
         for status, response in operation["responses"].items():
+            headers = response["headers"]
+            assert "X-Request-ID" in headers, path
+            assert status == "401" or "RateLimit-Remaining" in headers, path
+            assert status != "429" or "Retry-After" in headers, path
             if status.startswith(("4", "5")):
                 assert list(response["content"]) == ["application/problem+json"], (path, status)
             elif status not in ("204", "304"):
                 ((kind, content),) = response["content"].items()
                 assert kind != "application/json" or content["schema"], (path, method)
+        if "requestBody" in operation and "application/json" in operation["requestBody"]["content"]:
+            body = operation["requestBody"]["content"]["application/json"]["schema"]
+            schema = document["components"]["schemas"][body["$ref"].rpartition("/")[2]]
+            assert schema["example"], path
+            assert {"408", "413", "415"} <= operation["responses"].keys(), path
         if method == "post":
             parameters = {each["name"] for each in operation["parameters"]}
             assert "Idempotency-Key" in parameters, path

@@ -2,19 +2,14 @@
 
 import asyncio
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
 from support.database import execute
-from support.service import PATIENCE_SECONDS, Api, bars
-
-pytestmark = pytest.mark.slow
+from support.processes import run_process
+from support.service import Api, bars
 
 
 @pytest.fixture(scope="module")
@@ -167,8 +162,27 @@ def test_a_downsampled_curve_keeps_its_extremes(api: Api, run_id: str) -> None:
 def test_events_tell_the_life_of_a_run(api: Api, run_id: str) -> None:
     events = api.client.get(f"/runs/{run_id}/events").json()["events"]
     assert (events[0]["type"], events[-1]["type"]) == ("started", "finished")
-    part = api.client.get(f"/runs/{run_id}/events?limit=2").json()
-    assert (part["events"], part["next"]) == (events[:2], 2)
+
+
+def test_events_are_read_a_page_at_a_time(api: Api, run_id: str) -> None:
+    whole = api.client.get(f"/runs/{run_id}/events").json()
+    assert whole["next"] is None
+    assert len(whole["events"]) > 5
+    # The events of other runs lie between and are none of this one.
+    other = api.run(dataset_id=api.dataset_id(bars(600)), parameters={"fast_period": 7})
+
+    read: list[dict[str, Any]] = []
+    after: int | None = 0
+    while after is not None:
+        page = api.client.get(f"/runs/{run_id}/events", params={"limit": 3, "after": after}).json()
+        assert 1 <= len(page["events"]) <= 3
+        read += page["events"]
+        after = page["next"]
+
+    assert read == whole["events"]
+    assert api.client.get(f"/runs/{other}/events").json()["events"] != read
+    for wrong in ({"limit": 0}, {"limit": 10_001}, {"after": -1}, {"after": 2**63}):
+        assert api.client.get(f"/runs/{run_id}/events", params=wrong).status_code == 422
 
 
 def test_artifacts_are_downloaded_as_they_were_saved(api: Api, run_id: str) -> None:
@@ -315,14 +329,8 @@ def test_every_run_has_one_id(api: Api) -> None:
 def test_what_is_written_by_a_command_is_read_over_http(
     api: Api, service_environment: dict[str, str]
 ) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "ntrader", "run", "--strategy", "rsi", "--json"],
-        env={**os.environ, **service_environment},
-        capture_output=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
-    run_id = json.loads(done.stdout)["run_id"]
+    done = run_process("run", "--strategy", "rsi", "--json", env=service_environment)
+    run_id = done.json["run_id"]
     assert api.client.get(f"/runs/{run_id}").json()["strategy"]["name"] == "rsi"
     assert api.state(run_id)["status"] == "done"
     assert api.client.get(f"/runs/{run_id}/report").json()["equity"]["total"] > 3_000
@@ -332,12 +340,6 @@ def test_a_run_that_a_command_deletes_is_gone(
     api: Api, service_environment: dict[str, str]
 ) -> None:
     run_id = api.run()
-    subprocess.run(
-        [sys.executable, "-m", "ntrader", "delete", run_id, "--yes"],
-        env={**os.environ, **service_environment},
-        capture_output=True,
-        check=True,
-        timeout=PATIENCE_SECONDS,
-    )
+    assert run_process("delete", run_id, "--yes", env=service_environment).exit_code == 0
     assert api.client.get(f"/runs/{run_id}").status_code == 404
     assert api.client.get(f"/runs/{run_id}/state").status_code == 404

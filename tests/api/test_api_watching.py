@@ -6,13 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from support.service import PATIENCE_SECONDS, Api, ServiceProcess, bars, eventually, process
-
-pytestmark = pytest.mark.slow
 
 MANY_BARS = 80_000
 """A run of some seconds, on a quiet machine."""
@@ -71,6 +70,23 @@ def test_progress_is_told_to_every_watcher_until_the_end(
         assert last["equity"] > 0
         assert last["bars_per_second"] > 0
     assert {code for _, code in heard} == {1000}
+
+
+def test_head_of_a_watch_does_not_wait_for_the_end_of_the_run(
+    api: Api, service: ServiceProcess, long_dataset: str
+) -> None:
+    run_id = api.submit(dataset_id=long_dataset)
+    one = httpx.Limits(max_connections=1)
+    with httpx.Client(base_url=service.address, limits=one, timeout=PATIENCE_SECONDS) as client:
+        headed = client.head(f"/runs/{run_id}/watch")
+        # On the same connection, which a stream would hold until the run has ended.
+        after = client.get(f"/runs/{run_id}/state").json()
+
+    assert headed.headers["content-type"].startswith("text/event-stream")
+    assert after["status"] in ("queued", "running")
+    assert api.client.head(f"/runs/{uuid4()}/watch").status_code == 404
+    api.client.post(f"/runs/{run_id}/cancel")
+    api.ended(run_id)
 
 
 def test_a_late_watcher_gets_the_end_at_once(api: Api, service: ServiceProcess) -> None:

@@ -11,8 +11,6 @@ import pytest
 
 from support.service import Api, ServiceProcess, bars, eventually, process
 
-pytestmark = pytest.mark.slow
-
 OWN_STRATEGIES = '''
 import os, signal, time
 from ntrader.engine.strategies import LongFlatStrategy, StrategyParameters
@@ -129,6 +127,7 @@ def test_a_worker_that_is_stopped_finishes_what_it_has(
     front.client.post(f"/runs/{waiting}/cancel")
 
 
+@pytest.mark.slow
 def test_a_worker_whose_grace_is_over_gives_back_what_it_has(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -156,6 +155,7 @@ def test_a_strategy_that_raises_is_a_failed_run_of_one_attempt(
     assert "RuntimeError" in front.client.get(f"/runs/{run_id}").json()["error"]["traceback"]
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_its_process_three_times_is_a_failed_run(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:
@@ -170,6 +170,7 @@ def test_a_run_that_ends_its_process_three_times_is_a_failed_run(
     assert "3 times" in front.client.get(f"/runs/{run_id}").json()["error"]["message"]
 
 
+@pytest.mark.slow
 def test_a_run_that_kills_its_worker_three_times_is_a_failed_run(
     front: Api, environment: dict[str, str], tmp_path: Path
 ) -> None:

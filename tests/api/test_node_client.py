@@ -16,8 +16,6 @@ from support.processes import run_process
 from support.service import PATIENCE_SECONDS, bars, process
 from support.tcp_server import start_tcp_server
 
-pytestmark = pytest.mark.slow
-
 BARS = 2_000
 
 
@@ -34,9 +32,17 @@ def saw(
     directory = tmp_path_factory.mktemp("node")
     database = embedded_database if request.param == "embedded server" else tcp_database
     with database(directory) as (environment, url):
+        # The one is asked for a key, the other is on loopback and has none.
+        key = new_key(environment) if request.param == "server over TCP" else ""
         started = process(directory, environment, "serve", "--port", "0", "--with-worker")
         with started as service:
-            yield journey(node, directory, address=service.address, url=url)
+            yield journey(node, directory, address=service.address, key=key, url=url)
+
+
+def new_key(environment: dict[str, str]) -> str:
+    """Return a key that may have an address told, which is for admins."""
+    made = run_process("keys", "create", "platform", "--scope", "admin", "--json", env=environment)
+    return str(made.json["key"])
 
 
 @contextmanager
@@ -75,13 +81,18 @@ def tcp_database(directory: Path) -> Iterator[tuple[dict[str, str], str]]:
         server.stop()
 
 
-def journey(node: str, directory: Path, *, address: str, url: str) -> dict[str, Any]:
+def journey(node: str, directory: Path, *, address: str, key: str, url: str) -> dict[str, Any]:
     content = directory / "bars.csv"
     content.write_bytes(bars(BARS, timeframe_minutes=1))
     done = subprocess.run(
         [node, "journey.js", str(content)],
         cwd=DIRECTORY,
-        env={"NTRADER_API": address, "DATABASE_URL": url, "PATH": "/usr/bin:/bin"},
+        env={
+            "NTRADER_API": address,
+            "NTRADER_KEY": key,
+            "DATABASE_URL": url,
+            "PATH": "/usr/bin:/bin",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -122,6 +133,18 @@ def test_the_report_is_what_the_list_says(saw: dict[str, Any]) -> None:
     assert report["equity"]["total"] == BARS
     assert len(report["equity"]["values"]) <= 20
     assert report["trades"]["total"] == listed["metrics"]["total_trades"] > 0
+
+
+def test_the_runs_of_its_configuration_are_found_by_it(saw: dict[str, Any]) -> None:
+    (listed,) = saw["listed"]
+    assert listed["strategy_id"] == saw["strategy"]["id"]
+    assert listed["configuration"]["name"] == "node-crossover"
+
+
+def test_events_are_read_to_their_end(saw: dict[str, Any]) -> None:
+    told = [event["type"] for event in saw["events"]]
+    assert (told[0], told[-1]) == ("started", "finished")
+    assert len(told) == len(saw["stored"]["events"]) > 3
 
 
 def test_the_view_and_the_tables_are_read_by_the_names_of_the_shared_store(

@@ -1,6 +1,7 @@
 """`/health`, `/ready`, `/metrics`, request ids and logs: a service that is watched."""
 
 import asyncio
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from support.database import TestServer, execute
-from support.receiver import receiver
+from support.processes import run_process
+from support.receiver import Receiver, receiver
 from support.service import Api, ServiceProcess, bars, eventually, process
-
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_a_refusal_has_the_request_id_too(root: str) -> None:
     assert (large.status_code, large.headers["x-request-id"]) == (413, "mine")
 
 
-def test_traces_are_sent_where_the_environment_says(
+def test_a_run_is_a_part_of_the_trace_of_its_request_in_another_process(
     service_environment: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
     with receiver() as collector:
@@ -172,16 +172,103 @@ def test_traces_are_sent_where_the_environment_says(
             "DATABASE_URL": database_url,
             "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         }
-        with process(tmp_path, environment, "serve", "--port", "0", "--with-worker") as traced:
-            api = Api(traced.address)
+        with (
+            process(tmp_path, environment, "serve", "--port", "0") as service,
+            process(tmp_path, environment, "worker") as worker,
+        ):
+            api = Api(service.address)
             with api.client:
-                trace = "4bf92f3577b34da6a3ce929d0e0e4736"
-                parent = {"traceparent": f"00-{trace}-00f067aa0ba902b7-01"}
-                answer = api.client.post("/runs", json=api.order(), headers=parent)
+                trace, caller = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+                headers = {"traceparent": f"00-{trace}-{caller}-01", "X-Request-ID": "desk-7"}
+                answer = api.client.post("/runs", json=api.order(), headers=headers)
                 run_id = answer.json()["run_id"]
                 api.ended(run_id)
-            assert traced.end() == 0
-        sent = b"".join(each.body for each in collector.at("/v1/traces"))
-    assert bytes.fromhex(trace) in sent
-    assert b"/api/v1/runs" in sent
-    assert run_id.encode() in sent
+                reproduced = api.client.post(f"/runs/{run_id}/reproduce").json()["run_id"]
+                api.ended(reproduced)
+            assert worker.end() == service.end() == 0
+        spans = spans_of(collector)
+
+    (request,) = [each for each in spans if each.name == "POST /api/v1/runs"]
+    runs = {attribute(each, "run_id"): each for each in spans if each.name == "run"}
+    run = runs[run_id]
+    assert request.parent_span_id.hex() == caller
+    assert run.trace_id.hex() == request.trace_id.hex() == trace
+    assert run.parent_span_id == request.span_id
+    assert attribute(run, "request_id") == attribute(request, "request_id") == "desk-7"
+    (again,) = [each for each in spans if each.name == f"POST /api/v1/runs/{run_id}/reproduce"]
+    assert runs[reproduced].parent_span_id == again.span_id
+    assert again.trace_id.hex() != trace
+
+
+def spans_of(collector: Receiver) -> list[Any]:
+    """Return the spans that a collector was sent, read as it reads them."""
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+    return [
+        span
+        for sent in collector.at("/v1/traces")
+        for resource in trace_service_pb2.ExportTraceServiceRequest.FromString(
+            gzip.decompress(sent.body)
+            if sent.headers.get("content-encoding") == "gzip"
+            else sent.body
+        ).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+
+
+def attribute(span: Any, name: str) -> Any:
+    """Return an attribute of ours of a span."""
+    found = {each.key: each.value.string_value for each in span.attributes}
+    return found.get(f"ntrader.{name}")
+
+
+def test_a_worker_tells_of_its_slots_and_attempts(
+    service_environment: dict[str, str], database_url: str, tmp_path: Path
+) -> None:
+    environment = {**service_environment, "DATABASE_URL": database_url}
+    with (
+        process(tmp_path, environment, "serve", "--port", "0") as service,
+        process(tmp_path, environment, "worker", "--slots", "2", "--metrics-port", "0") as worker,
+    ):
+        root = worker.address.removesuffix("/metrics")
+        assert root.startswith("http://127.0.0.1:")
+        assert metrics_of(root)["ntrader_worker_slots", ()] == 2
+        assert metrics_of(root)["ntrader_worker_slots_busy", ()] == 0
+        api = Api(service.address)
+        with api.client:
+            done = api.run(dataset_id=api.dataset_id(bars(200)))
+            api.ended(api.client.post(f"/runs/{done}/reproduce").json()["run_id"])
+            long = api.upload(bars(400_000, timeframe_minutes=1), timeframe="1m").json()["id"]
+            cancelled = api.submit(dataset_id=long, strategy_id=api.strategy_id("rsi"))
+            eventually(lambda: metrics_of(root)["ntrader_worker_slots_busy", ()] == 1)
+            api.client.post(f"/runs/{cancelled}/cancel")
+            assert api.ended(cancelled)["status"] == "cancelled"
+        eventually(lambda: metrics_of(root)["ntrader_worker_slots_busy", ()] == 0)
+        found = metrics_of(root)
+        assert worker.end() == 0
+
+    def value(name: str, **labels: str) -> float:
+        return found[f"ntrader_worker_{name}", tuple(sorted(labels.items()))]
+
+    assert value("attempts_total", strategy="sma") == 2
+    assert value("runs_total", strategy="sma", status="done") == 2
+    assert value("runs_total", strategy="rsi", status="cancelled") == 1
+    assert value("run_duration_seconds_count", strategy="sma", status="done") == 2
+    assert value("run_duration_seconds_sum", strategy="sma", status="done") > 0
+
+
+def test_a_port_that_is_taken_is_told(
+    service: ServiceProcess, service_environment: dict[str, str], tmp_path: Path
+) -> None:
+    taken = service.address.removesuffix("/api/v1").rpartition(":")[2]
+    refused = run_process("worker", "--metrics-port", taken, cwd=tmp_path, env=service_environment)
+    assert refused.exit_code == 2
+    assert "--metrics-port" in refused.stderr
+
+
+def test_the_metrics_of_a_service_with_a_worker_have_both(api: Api, root: str) -> None:
+    api.run(dataset_id=api.dataset_id(bars(200)))
+    found = metrics_of(root)
+    assert found["ntrader_worker_slots", ()] == 1
+    assert found["ntrader_worker_attempts_total", (("strategy", "sma"),)] >= 1

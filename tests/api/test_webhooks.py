@@ -15,8 +15,6 @@ import pytest
 from support.receiver import Received, Receiver, receiver
 from support.service import Api, ServiceProcess, bars, eventually, process
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(scope="module")
 def service_environment(service_environment: dict[str, str]) -> dict[str, str]:

@@ -26,8 +26,8 @@ export class Client {
   }
 
   async strategy(name) {
-    const { strategies } = await this.#send("GET", "/strategies");
-    return strategies.find((each) => each.name === name);
+    const { strategies } = await this.#send("GET", `/strategies?${new URLSearchParams({ name })}`);
+    return strategies[0];
   }
 
   async addStrategy(configuration) {
@@ -48,6 +48,16 @@ export class Client {
 
   async runs(filter) {
     return this.#send("GET", `/runs?${new URLSearchParams(filter)}`);
+  }
+
+  /** Every event of a run, in order, read a page at a time. */
+  async *events(runId, limit = 1000) {
+    let after = 0;
+    while (after !== null) {
+      const page = await this.#send("GET", `/runs/${runId}/events?limit=${limit}&after=${after}`);
+      yield* page.events;
+      after = page.next;
+    }
   }
 
   async run(runId) {

@@ -31,6 +31,8 @@ try {
   const states = [];
   const last = await client.follow(accepted.run_id, (state) => states.push(state.status));
   const told = await receiver.about(accepted.run_id);
+  const events = [];
+  for await (const event of client.events(accepted.run_id, 3)) events.push(event);
 
   const saw = {
     webhook,
@@ -43,7 +45,8 @@ try {
     told,
     refused_deliveries: receiver.refused,
     forged_is_genuine: isGenuine({ "ntrader-timestamp": "0", "ntrader-signature": "sha256=00" }, "{}", secret),
-    listed: (await client.runs({ strategy: "sma", param: "fast_period=3" })).runs,
+    listed: (await client.runs({ strategy_id: strategy.id, param: "fast_period=3" })).runs,
+    events,
     report: await client.report(accepted.run_id, 20),
     stored: await readRun(db, accepted.run_id),
     best: await bestRuns(db, { fast_period: 3 }, 5),

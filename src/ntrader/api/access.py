@@ -1,5 +1,7 @@
 """Who may do what. Every route names the scope that it needs, by `authorise`.
 
+`read` looks, `write` adds, `admin` takes away and looks after the service.
+
 Without keys the service listens on the loopback interface alone, and whoever can reach that may do
 everything. A web page in a user's browser can reach it too: requests that say that they come from
 another site, or that name this service by a foreign name (DNS rebinding), are refused.
@@ -14,6 +16,7 @@ from typing import Annotated, Any, Protocol
 from urllib.parse import urlsplit
 
 from fastapi import Depends
+from fastapi.dependencies.models import Dependant
 from starlette.requests import HTTPConnection
 
 from ntrader.api.problems import ProblemError
@@ -69,27 +72,47 @@ class LoopbackGate:
         return origin in self._origins or urlsplit(origin).hostname in LOOPBACK
 
 
+async def admit(connection: HTTPConnection, scope: AccessScope) -> Principal:
+    """Return who asks, if he may; asking again costs nothing.
+
+    Raises:
+        ProblemError: he may not (401, 403), or asks too often (429).
+    """
+    known: Principal | None = getattr(connection.state, "principal", None)
+    principal = known or await connection.app.state.gate.principal(connection)
+    if scope not in principal.scopes:
+        raise ProblemError(
+            HTTPStatus.FORBIDDEN,
+            f"This needs the scope {scope.value}.",
+            code="scope_missing",
+            headers={
+                "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope.value}"'
+            },
+        )
+    connection.state.principal = principal
+    return principal
+
+
 def authorise(scope: AccessScope) -> Any:
     """Return the dependency of a route that needs `scope`; its value is the principal."""
 
     async def check(connection: HTTPConnection) -> Principal:
-        gate: Gate = connection.app.state.gate
-        principal = await gate.principal(connection)
-        if scope not in principal.scopes:
-            raise ProblemError(
-                HTTPStatus.FORBIDDEN,
-                f"This needs the scope {scope.value}.",
-                code="scope_missing",
-                headers={
-                    "WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scope.value}"'
-                },
-            )
-        return principal
+        return await admit(connection, scope)
 
     check.scope = scope  # type: ignore[attr-defined]
     return Depends(check)
 
 
+def needed_scope(dependant: Dependant) -> AccessScope | None:
+    """Return the scope that a route names, None for one that anybody may ask."""
+    scopes = [getattr(each.call, "scope", None) for each in dependant.dependencies]
+    return next(filter(None, scopes), None)
+
+
+def principal_of(connection: HTTPConnection) -> Principal:
+    """Return who asks, on a route that names a scope."""
+    principal: Principal = connection.state.principal
+    return principal
+
+
 type Reader = Annotated[Principal, authorise(AccessScope.READ)]
-type Writer = Annotated[Principal, authorise(AccessScope.WRITE)]
-type Admin = Annotated[Principal, authorise(AccessScope.ADMIN)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI
@@ -22,14 +22,15 @@ from ntrader.api import (
 from ntrader.api.access import Gate, LoopbackGate
 from ntrader.api.context import Service
 from ntrader.api.exchanges import REQUEST_ID, Exchanges
-from ntrader.api.limits import RequestLimits
+from ntrader.api.limits import CountedBodies, RequestLimits
 from ntrader.api.metrics import Metrics
+from ntrader.api.openapi import document_of
 from ntrader.api.timeouts import RequestTimeouts
 
 PREFIX = "/api/v1"
 
 _CORS: dict[str, Any] = {
-    "allow_methods": ["GET", "POST", "DELETE"],
+    "allow_methods": ["GET", "HEAD", "POST", "DELETE"],
     "allow_headers": [
         "Authorization",
         "Content-Type",
@@ -53,6 +54,9 @@ _CORS: dict[str, Any] = {
     "max_age": 3_600,
 }
 
+_TAGS = ("datasets", "strategies", "runs", "watching", "results", "webhooks", "operating")
+"""The parts of the API, in the order in which its documentation has them."""
+
 _DESCRIPTION = """
 Version control for backtests, over HTTP.
 
@@ -62,7 +66,8 @@ Upload data, submit backtests, follow them, and read what came out. Errors are p
 a WebSocket at `/api/v1/runs/{run_id}/socket`, which sends a RunState as JSON now and at every
 change.
 
-A service with keys wants one in each request, as `Authorization: Bearer KEY`. A WebSocket of a
+A service with keys wants one in each request, as `Authorization: Bearer KEY`. Its scope is `read`
+(every GET), `write` (every POST too) or `admin` (also every DELETE, and webhooks). A WebSocket of a
 browser offers the subprotocols `ntrader` and `ntrader.key.KEY` instead. `/api/v1/webhooks` tells an
 address of your own when runs end.
 """
@@ -85,23 +90,26 @@ def create_app(
         openapi_url=f"{PREFIX}/openapi.json",
         docs_url=f"{PREFIX}/docs",
         redoc_url=None,
+        openapi_tags=[{"name": name} for name in _TAGS],
         separate_input_output_schemas=False,
     )
     app.state.service = service
     app.state.gate = gate or LoopbackGate()
     app.state.metrics = metrics = Metrics()
-    for module in (datasets, strategies, runs, watching, results, webhooks):
+    uploads = f"{PREFIX}{datasets.router.prefix}"
+    app.state.limits = limits = RequestLimits(service.limits, uploads)
+    # A request is held against one route after the other: what is asked most often comes first.
+    for module in (runs, watching, results, datasets, strategies, webhooks):
         app.include_router(module.router, prefix=PREFIX)
     app.include_router(operating.router)
     problems.install(app)
     # What is added later is further out.
-    uploads = f"{PREFIX}{datasets.router.prefix}"
-    app.add_middleware(RequestLimits, limits=service.limits, upload_path=uploads)
+    app.add_middleware(CountedBodies, limits=limits)
     app.add_middleware(RequestTimeouts, limits=service.limits, upload_path=uploads)
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=list(origins), **_CORS)
     app.add_middleware(Exchanges, metrics=metrics.http)
-    app.openapi = _with_problems(app)  # type: ignore[method-assign]
+    app.openapi = document_of(app)  # type: ignore[method-assign]
     return app
 
 
@@ -109,34 +117,3 @@ def _version() -> str:
     from importlib.metadata import version
 
     return version(ntrader.__name__)
-
-
-def _with_problems(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """Return what makes the OpenAPI document, with the problem document among its schemas."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = plain()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        if "Problem" not in schemas:
-            schema = problems.Problem.model_json_schema(ref_template="#/components/schemas/{model}")
-            schemas.update(schema.pop("$defs", {}))
-            schemas["Problem"] = schema
-            for unused in ("HTTPValidationError", "ValidationError"):
-                schemas.pop(unused, None)
-            _describe_access(document)
-        return document
-
-    return openapi
-
-
-def _describe_access(document: dict[str, Any]) -> None:
-    """Describe the key that all routes with a scope want, and the answer to too many requests."""
-    document["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            if "401" in operation["responses"]:
-                operation["security"] = [{"key": []}]
-                operation["responses"].update(
-                    {str(code): each for code, each in problems.problem_responses(429).items()}
-                )

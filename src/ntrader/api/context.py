@@ -71,8 +71,9 @@ class Service:
             return await asyncio.to_thread(asyncio.run, in_own_workspace())
 
 
-def service_of(connection: HTTPConnection) -> Service:
+async def service_of(connection: HTTPConnection) -> Service:
     """Return the service that got the request."""
+    # FastAPI takes a thread for what is no coroutine: longer than most answers take.
     service: Service = connection.app.state.service
     return service
 

@@ -13,24 +13,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID, uuid4
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
-from ntrader.api.access import Reader, Writer
 from ntrader.api.context import Service, TheService
 from ntrader.api.documents import Answer, tagged
-from ntrader.api.idempotency import IdempotencyKey, Once
-from ntrader.api.problems import ProblemError, problem_responses
+from ntrader.api.filters import parameter
+from ntrader.api.idempotency import OnceOnly
+from ntrader.api.positions import Paged
+from ntrader.api.problems import ProblemError
+from ntrader.api.routing import Router
 from ntrader.api.schemas import DatasetDocument, DatasetList, UploadedDocument
 from ntrader.domain.dataset_documents import dataset_document
-from ntrader.domain.datasets import InstrumentKind
+from ntrader.domain.datasets import DatasetFilter, InstrumentKind
 from ntrader.domain.timeframes import Timeframe
 from ntrader.services.datasets import ImportRequest, delete_dataset, import_dataset, list_datasets
-from ntrader.services.refusals import about
 
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
 
-router = APIRouter(prefix="/datasets", tags=["datasets"])
+router = Router("datasets", "/datasets")
 
 type Name = Annotated[str, Query(min_length=1, max_length=255)]
 type Text = Annotated[str | None, Query(min_length=1, max_length=255)]
@@ -46,21 +47,18 @@ _BARS = {
 }
 
 
-@router.post(
+@router.takes(
     "",
-    operation_id="uploadDataset",
-    status_code=HTTPStatus.CREATED,
-    response_model=UploadedDocument,
-    responses={
-        200: {"model": UploadedDocument, "description": "The same bars were there before."},
-        **problem_responses(400, 401, 403, 409, 413, 415, 422, 503),
-    },
+    "uploadDataset",
+    UploadedDocument,
+    status=HTTPStatus.CREATED,
+    responses={200: {"model": UploadedDocument, "description": "The same bars were there before."}},
     openapi_extra={"requestBody": {"required": True, "content": _BARS}},
 )
 async def upload_dataset(
     request: Request,
     service: TheService,
-    principal: Writer,
+    once: OnceOnly,
     symbol: Name,
     venue: Name,
     kind: InstrumentKind,
@@ -74,10 +72,9 @@ async def upload_dataset(
     columns: Text = None,
     day_first: bool | None = None,
     filename: Text = None,
-    key: IdempotencyKey = None,
 ) -> Response:
     """Upload bars as CSV or Parquet: the body is the file. One bad line refuses the whole file."""
-    with about("timeframe"):
+    with parameter("timeframe"):
         bars = Timeframe.parse(timeframe)
     async with _received(request, service, filename or "upload") as (path, digest):
         wanted = ImportRequest(
@@ -114,8 +111,7 @@ async def upload_dataset(
             return await service.aside(importing)
 
         asked = {"query": sorted(request.query_params.multi_items()), "body": digest}
-        answer = await Once(service, request, principal, key).answer(asked, work)
-    return answer.response()
+        return await once.response(asked, work)
 
 
 @asynccontextmanager
@@ -148,52 +144,36 @@ async def _received(
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
-@router.get(
-    "",
-    operation_id="listDatasets",
-    response_model=DatasetList,
-    responses=problem_responses(401, 403, 422, 503),
-)
+@router.shows("", "listDatasets", DatasetList)
 async def list_all(
     request: Request,
     service: TheService,
-    _principal: Reader,
-    symbol: Text = None,
-    timeframe: Annotated[str | None, Query(max_length=16)] = None,
+    page: Paged,
     name: Text = None,
+    symbol: Text = None,
+    venue: Text = None,
+    kind: InstrumentKind | None = None,
+    timeframe: Annotated[str | None, Query(max_length=16, examples=["1d"])] = None,
 ) -> Response:
     """List the datasets, newest first."""
-    found = [
-        dataset
-        for dataset in await list_datasets(service.workspace)
-        if symbol in (None, dataset.instrument.symbol)
-        and timeframe in (None, str(dataset.timeframe))
-        and name in (None, dataset.name)
-    ]
-    return tagged(request, {"datasets": [dataset_document(dataset) for dataset in found]})
+    with parameter("timeframe"):
+        bars = None if timeframe is None else Timeframe.parse(timeframe)
+    where = DatasetFilter(name=name, symbol=symbol, venue=venue, kind=kind, timeframe=bars)
+    found = await list_datasets(service.workspace, where, limit=page.one_more, after=page.after)
+    shown, following = page.split(found, lambda each: (each.created_at, each.id))
+    documents = [dataset_document(each) for each in shown]
+    return tagged(request, {"datasets": documents, "next": following})
 
 
-@router.get(
-    "/{dataset_id}",
-    operation_id="getDataset",
-    response_model=DatasetDocument,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def get_one(
-    request: Request, service: TheService, _principal: Reader, dataset_id: UUID
-) -> Response:
+@router.shows("/{dataset_id:uuid}", "getDataset", DatasetDocument, 404)
+async def get_one(request: Request, service: TheService, dataset_id: UUID) -> Response:
     """Return one dataset."""
     store = await service.workspace.store()
     return tagged(request, dataset_document(await store.datasets.get(dataset_id)))
 
 
-@router.delete(
-    "/{dataset_id}",
-    operation_id="deleteDataset",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
-)
-async def delete_one(service: TheService, _principal: Writer, dataset_id: UUID) -> Response:
+@router.deletes("/{dataset_id:uuid}", "deleteDataset", 409)
+async def delete_one(service: TheService, dataset_id: UUID) -> Response:
     """Delete a dataset that no run uses."""
     await service.aside(lambda workspace: delete_dataset(workspace, str(dataset_id)))
     return Response(status_code=HTTPStatus.NO_CONTENT)

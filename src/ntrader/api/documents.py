@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
 
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,8 +18,8 @@ _JSON = "application/json"
 
 
 def json_bytes(document: Any) -> bytes:
-    """Return a document as compact JSON."""
-    return json.dumps(document, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode()
+    """Return a document as compact JSON; what is no number is null."""
+    return to_json(document, inf_nan_mode="null")
 
 
 @dataclass(frozen=True, slots=True)

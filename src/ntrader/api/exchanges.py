@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ntrader.api.metrics import HttpMetrics
 
 REQUEST_ID = "X-Request-ID"
+HEADERS_ONLY = "headers_only"
+"""What the state of a request says that came as HEAD."""
+
 _ACCEPTED_ID = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
 _UNMATCHED = "unmatched"
 
@@ -39,16 +42,21 @@ class Exchanges:
             return
         headers = Headers(scope=scope)
         request_id = _request_id(headers)
+        method = scope.get("method", "WEBSOCKET")
         scope.setdefault("state", {})["request_id"] = request_id
+        if method == "HEAD":
+            # Answered as a GET is; the server, whose own scope still says HEAD, sends no body.
+            scope["state"][HEADERS_ONLY] = True
+            scope = {**scope, "method": "GET"}
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
             tracing.span(
-                f"{scope.get('method', 'WEBSOCKET')} {scope['path']}",
-                traceparent=headers.get("traceparent"),
+                f"{method} {scope['path']}",
+                within=headers,
                 request_id=request_id,
             ) as span,
         ):
-            exchange = _Exchange(scope, send)
+            exchange = _Exchange(scope, method, send)
             try:
                 await self._app(scope, receive, exchange.send)
             except Exception:
@@ -63,10 +71,10 @@ class Exchanges:
     def _note(self, exchange: _Exchange) -> None:
         seconds = exchange.seconds
         if exchange.scope["type"] == "http":
-            self._metrics.note(exchange.scope["method"], exchange.route, exchange.status, seconds)
+            self._metrics.note(exchange.method, exchange.route, exchange.status, seconds)
         logs.logger().info(
             "request",
-            method=exchange.scope.get("method", "WEBSOCKET"),
+            method=exchange.method,
             path=exchange.scope["path"],
             route=exchange.route,
             status=exchange.status,
@@ -78,8 +86,9 @@ class Exchanges:
 class _Exchange:
     """One request with its answer. `seconds` is until the answer began: a stream has no end."""
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, method: str, send: Send) -> None:
         self.scope = scope
+        self.method = method
         self.status = 0
         self._send = send
         self._began = time.monotonic()
@@ -91,7 +100,7 @@ class _Exchange:
 
         A route of FastAPI's does not know below which prefix it was included.
         """
-        template = getattr(self.scope.get("route"), "path", None)
+        template = getattr(self.scope.get("route"), "path_format", None)
         if template is None:
             return _UNMATCHED
         parts = self.scope["path"].split("/")

@@ -8,15 +8,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated
+from uuid import UUID
 
 from fastapi import Depends, Query
 from pydantic import BeforeValidator
 
 from ntrader.api.context import TheService
+from ntrader.api.positions import DEFAULT_LIMIT
 from ntrader.api.problems import ProblemError
 from ntrader.domain.annotations import checked_tag
 from ntrader.domain.expression_parser import parse_expression
-from ntrader.domain.queries import Cursor, RunFilter, RunOrder
+from ntrader.domain.queries import MAX_LIMIT, Cursor, RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.domain.strategies import normal_name
 from ntrader.domain.timeframes import Timeframe
@@ -24,8 +26,6 @@ from ntrader.errors import NtraderError, UsageError
 from ntrader.services.history import parameter_value
 from ntrader.services.requests import start_instant
 from ntrader.services.strategies import registered_name
-
-DEFAULT_LIMIT = 20
 
 type Word = Annotated[str | None, Query(min_length=1, max_length=255)]
 type Instant = Annotated[datetime | None, BeforeValidator(start_instant), Query()]
@@ -41,10 +41,13 @@ class RunList:
     after: Cursor | None
 
 
-def run_list(
+async def run_list(
     service: TheService,
     strategy: Annotated[
         str | None, Query(min_length=1, max_length=255, description="A name or alias.")
+    ] = None,
+    strategy_id: Annotated[
+        UUID | None, Query(description="A stored strategy, or a named configuration of one.")
     ] = None,
     type_: Annotated[str | None, Query(alias="type", min_length=1, max_length=64)] = None,
     symbol: Word = None,
@@ -68,7 +71,7 @@ def run_list(
     sort: Annotated[
         str, Query(max_length=64, description="METRIC, METRIC:asc or METRIC:desc.")
     ] = "created_at",
-    limit: Annotated[int, Query(ge=1, le=1_000)] = DEFAULT_LIMIT,
+    limit: Annotated[int, Query(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT,
     after: Annotated[
         str | None, Query(max_length=2_000, description="The `next` of the page before.")
     ] = None,
@@ -80,21 +83,22 @@ def run_list(
     """
     if since is not None and until is not None and since >= until:
         raise _wrong("until", "lies before since")
-    with _parameter("timeframe"):
+    with parameter("timeframe"):
         bars = None if timeframe is None else str(Timeframe.parse(timeframe))
-    with _parameter("tag"):
+    with parameter("tag"):
         word = None if tag is None else checked_tag(tag)
-    with _parameter("where"):
+    with parameter("where"):
         expression = None if where is None else parse_expression(where)
-    with _parameter("sort"):
+    with parameter("sort"):
         order = RunOrder.parse(sort)
-    with _parameter("after"):
+    with parameter("after"):
         cursor = None if after is None else Cursor.decode(after)
-    with _parameter("param"):
+    with parameter("param"):
         parameters = dict(map(_pair, param or ()))
     return RunList(
         RunFilter(
             strategy=None if strategy is None else registered_name(strategy) or strategy,
+            strategy_id=strategy_id,
             strategy_type=None if type_ is None else normal_name(type_),
             symbol=symbol,
             timeframe=bars,
@@ -125,7 +129,8 @@ def _pair(text: str) -> tuple[str, int | float | bool | str]:
 
 
 @contextmanager
-def _parameter(name: str) -> Iterator[None]:
+def parameter(name: str) -> Iterator[None]:
+    """Have what is refused within the block told of this parameter."""
     try:
         yield
     except NtraderError as error:

@@ -10,10 +10,10 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from fastapi import Header, Request
+from fastapi import Depends, Header, Request, Response
 
-from ntrader.api.access import Principal
-from ntrader.api.context import Service
+from ntrader.api.access import Principal, principal_of
+from ntrader.api.context import Service, TheService
 from ntrader.api.documents import Answer
 from ntrader.api.problems import ProblemError, problem_of
 from ntrader.domain.identity import canonical_json
@@ -40,6 +40,12 @@ class Once:
     request: Request
     principal: Principal
     key: str | None
+
+    async def response(
+        self, asked: Mapping[str, Any], work: Callable[[UUID], Awaitable[Answer]]
+    ) -> Response:
+        """Return the response of what `answer` gives."""
+        return (await self.answer(asked, work)).response()
 
     async def answer(
         self, asked: Mapping[str, Any], work: Callable[[UUID], Awaitable[Answer]]
@@ -93,3 +99,11 @@ class Once:
             raise
         await keys.answer(scope, self.key, answer.to_dict())
         return answer
+
+
+async def once(request: Request, service: TheService, key: IdempotencyKey = None) -> Once:
+    """Return the request as one that is carried out at most once."""
+    return Once(service, request, principal_of(request), key)
+
+
+type OnceOnly = Annotated[Once, Depends(once)]

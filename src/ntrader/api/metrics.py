@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ntrader.storage.database import Database
 
 _HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
-_RUN_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
+RUN_SECONDS = (0.1, 0.5, 1, 5, 10, 30, 60, 300, 900, 3_600, 14_400)
 
 
 class HttpMetrics:
@@ -85,7 +85,7 @@ class Metrics:
             "ntrader_run_duration_seconds",
             "How long runs took that ended since this process began.",
             ["strategy", "status"],
-            buckets=_RUN_SECONDS,
+            buckets=RUN_SECONDS,
             registry=self.registry,
         )
 

@@ -47,7 +47,7 @@ type Semver = Annotated[
     ),
 ]
 
-_EXAMPLE_ID = "7f1f0c3e-0f4b-4b3d-9d7b-0a3a5f6f2b11"
+EXAMPLE_ID = "7f1f0c3e-0f4b-4b3d-9d7b-0a3a5f6f2b11"
 
 
 class RequestBody(BaseModel):
@@ -82,8 +82,8 @@ class NewRun(RequestBody):
     model_config = ConfigDict(
         json_schema_extra={
             "example": {
-                "dataset_id": _EXAMPLE_ID,
-                "strategy_id": _EXAMPLE_ID,
+                "dataset_id": EXAMPLE_ID,
+                "strategy_id": EXAMPLE_ID,
                 "initial_capital": 10000,
                 "parameters": {"fast_period": 10},
             }
@@ -175,6 +175,26 @@ class RecordedMetrics(RequestBody):
 
 class RecordedRun(RequestBody):
     """A paper or live run that was made elsewhere."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "mode": "paper",
+                "dataset_id": EXAMPLE_ID,
+                "strategy_id": EXAMPLE_ID,
+                "status": "success",
+                "start": "2024-01-01T00:00:00Z",
+                "end": "2024-06-01T00:00:00Z",
+                "initial_capital": 10000,
+                "metrics": {
+                    "total_trades": 3,
+                    "winning_trades": 2,
+                    "losing_trades": 1,
+                    "total_return": 0.1,
+                },
+            }
+        }
+    )
 
     mode: RunMode = Field(description="paper or live.")
     dataset_id: UUID

@@ -5,16 +5,15 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Literal
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from pydantic import BaseModel
 
-from ntrader.api.access import Reader
 from ntrader.api.context import TheService
 from ntrader.api.documents import json_bytes
-from ntrader.api.problems import problem_responses
+from ntrader.api.routing import Router
 from ntrader.services.watching_over import readiness
 
-router = APIRouter(tags=["operating"])
+router = Router("operating")
 
 _METRICS = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -63,16 +62,13 @@ def _now(document: object, status: HTTPStatus) -> Response:
     )
 
 
-@router.get(
+@router.shows(
     "/metrics",
-    operation_id="getMetrics",
+    "getMetrics",
     response_class=Response,
-    responses={
-        200: {"description": "Metrics.", "content": {"text/plain": {}}},
-        **problem_responses(401, 403),
-    },
+    responses={200: {"description": "Metrics.", "content": {"text/plain": {}}}},
 )
-async def metrics(request: Request, service: TheService, _principal: Reader) -> Response:
+async def metrics(request: Request, service: TheService) -> Response:
     """Return metrics for Prometheus, which can send a key (`authorization` in its settings)."""
     page = await request.app.state.metrics.page(service.figures, service.jobs.submissions.database)
     return Response(page, media_type=_METRICS, headers={"Cache-Control": "no-store"})

@@ -177,35 +177,41 @@ async def _plain(request: Request, error: HTTPException) -> JSONResponse:
     headers = error.headers
     if status is HTTPStatus.METHOD_NOT_ALLOWED:
         headers = {"Allow": ", ".join(_methods_at(request.app, request.scope))}
-    return ProblemError(status, detail, headers=headers).response(request.url.path)
+    hint = _HINTS.get(status)
+    return ProblemError(status, detail, hint=hint, headers=headers).response(request.url.path)
 
 
 async def _bug(request: Request, error: Exception) -> JSONResponse:
     # It is answered outside of everything else that adds to answers.
     request_id = getattr(request.state, "request_id", "")
+    rate = getattr(request.state, "rate", None)
     logs.logger().error("bug", path=request.url.path, request_id=request_id, exc_info=error)
     return ProblemError(
         HTTPStatus.INTERNAL_SERVER_ERROR,
         "Something went wrong in the service; its log says what.",
-        headers={"X-Request-ID": request_id},
+        headers={"X-Request-ID": request_id, **({} if rate is None else rate.headers)},
     ).response(request.url.path)
 
 
 def _methods_at(app: FastAPI, scope: Scope) -> list[str]:
     """Return what an address takes, on all of its routes: Starlette tells of the first alone."""
-    return [
+    taken = [
         method
         for method in _METHODS
         if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in app.routes)
     ]
+    return sorted([*taken, "HEAD"]) if "GET" in taken else taken
 
 
-_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 
 
 _PLAIN = {
     HTTPStatus.NOT_FOUND: "There is nothing at this address.",
     HTTPStatus.METHOD_NOT_ALLOWED: "This address does not take that method.",
+}
+_HINTS = {
+    HTTPStatus.NOT_FOUND: "An id is a UUID; /api/v1/docs describes every address.",
 }
 
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
-from ntrader.api.access import Reader
 from ntrader.api.context import TheService
 from ntrader.api.documents import entity_tag, has_it, not_modified, tag_headers, tagged
-from ntrader.api.problems import ProblemError, problem_responses
+from ntrader.api.problems import ProblemError
+from ntrader.api.routing import Router
 from ntrader.api.schemas import ArtifactList, EventList, ReportDocument
 from ntrader.domain.run_documents import artifact_document, event_document
 from ntrader.domain.sampling import FEWEST_POINTS
@@ -24,7 +24,7 @@ from ntrader.services.jobs import saved_run
 if TYPE_CHECKING:
     from ntrader.services.workspace import Workspace
 
-router = APIRouter(prefix="/runs/{run_id}", tags=["results"])
+router = Router("results", "/runs/{run_id:uuid}")
 
 MOST_POINTS = 100_000
 MOST_ITEMS = 10_000
@@ -33,16 +33,10 @@ type Items = Annotated[int, Query(ge=0, le=MOST_ITEMS)]
 type From = Annotated[int, Query(ge=0, lt=2**31, description="The `next` of the part before.")]
 
 
-@router.get(
-    "/report",
-    operation_id="getReport",
-    response_model=ReportDocument,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
-)
+@router.shows("/report", "getReport", ReportDocument, 404, 409)
 async def report(
     request: Request,
     service: TheService,
-    _principal: Reader,
     run_id: UUID,
     points: Annotated[
         int | None,
@@ -68,44 +62,24 @@ async def report(
     return tagged(request, await service.aside(reading))
 
 
-@router.get(
-    "/events",
-    operation_id="listEvents",
-    response_model=EventList,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
-)
+@router.shows("/events", "listEvents", EventList, 404, 409)
 async def events(
     request: Request,
     service: TheService,
-    _principal: Reader,
     run_id: UUID,
     limit: Annotated[int, Query(ge=1, le=MOST_ITEMS)] = 1_000,
-    after: From = 0,
+    after: Annotated[int, Query(ge=0, lt=2**63, description="The `next` of the page before.")] = 0,
 ) -> Response:
     """Return what happened in a run's life, in order."""
     await saved_run(service.jobs, run_id)
     store = await service.workspace.store()
-    found = await store.runs.events(run_id)
-    shown = found[after : after + limit]
-    more = after + len(shown)
-    return tagged(
-        request,
-        {
-            "events": [event_document(event) for event in shown],
-            "next": more if more < len(found) else None,
-        },
-    )
+    shown, following = await store.runs.event_page(run_id, limit=limit, after=after)
+    documents = [event_document(event) for event in shown]
+    return tagged(request, {"events": documents, "next": following})
 
 
-@router.get(
-    "/artifacts",
-    operation_id="listArtifacts",
-    response_model=ArtifactList,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
-)
-async def artifacts(
-    request: Request, service: TheService, _principal: Reader, run_id: UUID
-) -> Response:
+@router.shows("/artifacts", "listArtifacts", ArtifactList, 404, 409)
+async def artifacts(request: Request, service: TheService, run_id: UUID) -> Response:
     """List the files of a run."""
     await saved_run(service.jobs, run_id)
     store = await service.workspace.store()
@@ -113,9 +87,12 @@ async def artifacts(
     return tagged(request, {"artifacts": [artifact_document(each) for each in found]})
 
 
-@router.get(
-    "/artifacts/{artifact_id}",
-    operation_id="downloadArtifact",
+@router.shows(
+    "/artifacts/{artifact_id:uuid}",
+    "downloadArtifact",
+    None,
+    404,
+    409,
     response_class=Response,
     responses={
         200: {
@@ -123,13 +100,11 @@ async def artifacts(
             "content": {"application/octet-stream": {"schema": {"type": "string"}}},
         },
         304: {"description": "The client has it."},
-        **problem_responses(401, 403, 404, 409, 422, 503),
     },
 )
 async def download(
     request: Request,
     service: TheService,
-    _principal: Reader,
     run_id: UUID,
     artifact_id: UUID,
 ) -> Response:

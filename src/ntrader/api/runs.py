@@ -6,15 +6,15 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 
-from ntrader.api.access import Reader, Writer
-from ntrader.api.context import Service, TheService
+from ntrader.api.context import TheService
 from ntrader.api.documents import Answer, tagged
 from ntrader.api.filters import RunListQuery
-from ntrader.api.idempotency import IdempotencyKey, Once
+from ntrader.api.idempotency import OnceOnly
 from ntrader.api.models import NewRun, RecordedRun
-from ntrader.api.problems import ProblemError, problem_responses
+from ntrader.api.problems import ProblemError
+from ntrader.api.routing import Router
 from ntrader.api.schemas import ComparisonDocument, RunDocument, RunList, RunState
 from ntrader.domain.comparison_documents import compare_document
 from ntrader.domain.service_documents import service_run_document
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from ntrader.domain.submissions import Submission
     from ntrader.services.workspace import Workspace
 
-router = APIRouter(prefix="/runs", tags=["runs"])
+router = Router("runs", "/runs")
 
 FEWEST_COMPARED = 2
 
@@ -50,25 +50,12 @@ def _accepted(submission: Submission) -> Answer:
     )
 
 
-async def _document(service: Service, run: BacktestRun) -> dict[str, Any]:
-    stale = (await stale_pins(service.workspace, [run])).get(run.run_id, ())
-    return service_run_document(run, stale=stale)
+def _document(run: BacktestRun) -> dict[str, Any]:
+    return service_run_document(run, stale=stale_pins([run]).get(run.run_id, ()))
 
 
-@router.post(
-    "",
-    operation_id="submitRun",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=RunState,
-    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 503),
-)
-async def submit(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    body: NewRun,
-    key: IdempotencyKey = None,
-) -> Response:
+@router.takes("", "submitRun", RunState, status=HTTPStatus.ACCEPTED)
+async def submit(request: Request, service: TheService, once: OnceOnly, body: NewRun) -> Response:
     """Accept a backtest. It runs as soon as a worker has a slot; follow its state."""
 
     async def work(subject: UUID) -> Answer:
@@ -80,23 +67,19 @@ async def submit(
             options=body.options(),
             tags=body.tags,
             note=body.note,
-            request_id=getattr(request.state, "request_id", None),
+            request_id=_request_id(request),
         )
         return _accepted(await submit_backtest(service.jobs, order))
 
-    asked = body.model_dump(mode="json")
-    return (await Once(service, request, principal, key).answer(asked, work)).response()
+    return await once.response(body.model_dump(mode="json"), work)
 
 
-@router.get(
-    "",
-    operation_id="listRuns",
-    response_model=RunList,
-    responses=problem_responses(401, 403, 422, 503),
-)
-async def list_ended(
-    request: Request, service: TheService, _principal: Reader, query: RunListQuery
-) -> Response:
+def _request_id(request: Request) -> str | None:
+    return getattr(request.state, "request_id", None)
+
+
+@router.shows("", "listRuns", RunList)
+async def list_ended(request: Request, service: TheService, query: RunListQuery) -> Response:
     """List the runs that have ended, newest first unless they are sorted."""
     found = await list_runs(
         service.workspace, query.where, query.order, limit=query.limit, after=query.after
@@ -114,16 +97,10 @@ async def list_ended(
     )
 
 
-@router.get(
-    "/compare",
-    operation_id="compareRuns",
-    response_model=ComparisonDocument,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
+@router.shows("/compare", "compareRuns", ComparisonDocument, 404)
 async def compare(
     request: Request,
     service: TheService,
-    _principal: Reader,
     run: Annotated[list[UUID], Query(min_length=FEWEST_COMPARED, max_length=10)],
 ) -> Response:
     """Lay 2 to 10 runs side by side; deltas are to the first."""
@@ -143,20 +120,8 @@ async def compare(
     return tagged(request, await service.aside(comparing))
 
 
-@router.post(
-    "/recorded",
-    operation_id="recordRun",
-    status_code=HTTPStatus.CREATED,
-    response_model=RunDocument,
-    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 503),
-)
-async def record(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    body: RecordedRun,
-    key: IdempotencyKey = None,
-) -> Response:
+@router.takes("/recorded", "recordRun", RunDocument, status=HTTPStatus.CREATED)
+async def record(service: TheService, once: OnceOnly, body: RecordedRun) -> Response:
     """Record a paper or live run that was made elsewhere."""
 
     async def work(subject: UUID) -> Answer:
@@ -165,86 +130,61 @@ async def record(
         recording = Recording(**{**values, "run_id": subject, "metrics": metrics})
         run = await record_run(service.workspace, recording)
         return Answer(
-            await _document(service, run),
+            _document(run),
             HTTPStatus.CREATED,
             {"Location": f"/api/v1/runs/{run.run_id}"},
         )
 
-    asked = body.model_dump(mode="json")
-    return (await Once(service, request, principal, key).answer(asked, work)).response()
+    return await once.response(body.model_dump(mode="json"), work)
 
 
-@router.get(
-    "/{run_id}",
-    operation_id="getRun",
-    response_model=RunDocument | RunState,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def get_one(
-    request: Request, service: TheService, _principal: Reader, run_id: UUID
-) -> Response:
+@router.shows("/{run_id:uuid}", "getRun", RunDocument | RunState, 404)
+async def get_one(request: Request, service: TheService, run_id: UUID) -> Response:
     """Return a run: what came out once it has ended, else where it stands (a RunState)."""
     store = await service.workspace.store()
     run = await store.runs.find(run_id)
     if run is None:
         return tagged(request, await run_state(service.jobs, run_id))
-    return tagged(request, await _document(service, run))
+    return tagged(request, _document(run))
 
 
-@router.post(
-    "/{run_id}/reproduce",
-    operation_id="reproduceRun",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=RunState,
-    responses=problem_responses(400, 401, 403, 404, 409, 422, 503),
+@router.takes(
+    "/{run_id:uuid}/reproduce",
+    "reproduceRun",
+    RunState,
+    404,
+    status=HTTPStatus.ACCEPTED,
+    body=False,
 )
 async def reproduce(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    run_id: UUID,
-    key: IdempotencyKey = None,
+    request: Request, service: TheService, once: OnceOnly, run_id: UUID
 ) -> Response:
     """Accept that a run is run again from its own snapshot; compare the two when it is done."""
 
     async def work(subject: UUID) -> Answer:
-        request_id = getattr(request.state, "request_id", None)
         return _accepted(
-            await submit_reproduction(service.jobs, run_id, run_id=subject, request_id=request_id)
+            await submit_reproduction(
+                service.jobs, run_id, run_id=subject, request_id=_request_id(request)
+            )
         )
 
-    return (await Once(service, request, principal, key).answer({}, work)).response()
+    return await once.response({}, work)
 
 
-@router.post(
-    "/{run_id}/cancel",
-    operation_id="cancelRun",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=RunState,
-    responses=problem_responses(400, 401, 403, 404, 409, 422, 503),
+@router.takes(
+    "/{run_id:uuid}/cancel", "cancelRun", RunState, 404, status=HTTPStatus.ACCEPTED, body=False
 )
-async def cancel(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    run_id: UUID,
-    key: IdempotencyKey = None,
-) -> Response:
+async def cancel(service: TheService, once: OnceOnly, run_id: UUID) -> Response:
     """Cancel a run. One that runs is `cancelling` until its worker has stopped it."""
 
     async def work(_subject: UUID) -> Answer:
         return _accepted(await cancel_run(service.jobs, run_id))
 
-    return (await Once(service, request, principal, key).answer({}, work)).response()
+    return await once.response({}, work)
 
 
-@router.delete(
-    "/{run_id}",
-    operation_id="deleteRun",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=problem_responses(401, 403, 404, 409, 422, 503),
-)
-async def delete_one(service: TheService, _principal: Writer, run_id: UUID) -> Response:
+@router.deletes("/{run_id:uuid}", "deleteRun", 409)
+async def delete_one(service: TheService, run_id: UUID) -> Response:
     """Delete a run that has ended, with all that belongs to it."""
     await forget_run(service.jobs, run_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)

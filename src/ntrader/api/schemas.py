@@ -46,9 +46,10 @@ class UploadedDocument(DatasetDocument):
 
 
 class DatasetList(_Document):
-    """All datasets, newest first."""
+    """A page of datasets, and the cursor of the next page."""
 
     datasets: list[DatasetDocument]
+    next: str | None
 
 
 class ParameterSpecDocument(_Document):
@@ -81,9 +82,10 @@ class StrategyDocument(_Document):
 
 
 class StrategyList(_Document):
-    """All stored strategies."""
+    """A page of stored strategies, and the cursor of the next page."""
 
     strategies: list[StrategyDocument]
+    next: str | None
 
 
 class RunStrategy(_Document):
@@ -102,6 +104,14 @@ class RunDataset(_Document):
     content_hash: str
 
 
+class RunConfiguration(_Document):
+    """Which named configuration of its strategy a run used."""
+
+    id: UUID
+    name: str
+    version: str
+
+
 class RunFailure(_Document):
     """Why a run failed."""
 
@@ -118,6 +128,7 @@ class RunDocument(_Document):
     created_at: datetime
     duration_seconds: float
     strategy: RunStrategy
+    configuration: RunConfiguration | None
     instrument: str
     symbol: str
     timeframe: str
@@ -133,6 +144,7 @@ class RunDocument(_Document):
     data_source: str
     dataset: RunDataset | None
     dataset_id: UUID | None
+    strategy_id: UUID | None
     metrics: dict[str, float | datetime | None] | None
     undefined_metrics: dict[str, str]
     fingerprint: str

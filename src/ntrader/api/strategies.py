@@ -3,64 +3,49 @@
 from __future__ import annotations
 
 from http import HTTPStatus
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Query, Request, Response
 
-from ntrader.api.access import Reader, Writer
 from ntrader.api.context import TheService
 from ntrader.api.documents import Answer, tagged
-from ntrader.api.idempotency import IdempotencyKey, Once
+from ntrader.api.idempotency import OnceOnly
 from ntrader.api.models import NewStrategy
-from ntrader.api.problems import problem_responses
+from ntrader.api.positions import Paged
+from ntrader.api.routing import Router
 from ntrader.api.schemas import StrategyDocument, StrategyList
 from ntrader.domain.service_documents import stored_strategy_document
 from ntrader.services.registered import add_configuration, get_strategy, list_strategies
 
-router = APIRouter(prefix="/strategies", tags=["strategies"])
+router = Router("strategies", "/strategies")
 
 
-@router.get(
-    "",
-    operation_id="listStrategies",
-    response_model=StrategyList,
-    responses=problem_responses(401, 403, 422, 503),
-)
-async def list_all(request: Request, service: TheService, _principal: Reader) -> Response:
-    """List the strategies: registered ones and configurations, by name and age."""
-    found = await list_strategies(service.workspace)
-    document = {"strategies": [stored_strategy_document(each) for each in found]}
-    return tagged(request, document)
-
-
-@router.get(
-    "/{strategy_id}",
-    operation_id="getStrategy",
-    response_model=StrategyDocument,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def get_one(
-    request: Request, service: TheService, _principal: Reader, strategy_id: UUID
+@router.shows("", "listStrategies", StrategyList)
+async def list_all(
+    request: Request,
+    service: TheService,
+    page: Paged,
+    name: Annotated[str | None, Query(min_length=1, max_length=255)] = None,
 ) -> Response:
+    """List the stored strategies, newest first: registered ones and configurations of them."""
+    found = await list_strategies(
+        service.workspace, name=name, limit=page.one_more, after=page.after
+    )
+    shown, following = page.split(found, lambda each: (each.created_at, each.id))
+    documents = [stored_strategy_document(each) for each in shown]
+    return tagged(request, {"strategies": documents, "next": following})
+
+
+@router.shows("/{strategy_id:uuid}", "getStrategy", StrategyDocument, 404)
+async def get_one(request: Request, service: TheService, strategy_id: UUID) -> Response:
     """Return one strategy with the specification of its parameters."""
     record = await get_strategy(service.workspace, strategy_id)
     return tagged(request, stored_strategy_document(record))
 
 
-@router.post(
-    "",
-    operation_id="addStrategy",
-    status_code=HTTPStatus.CREATED,
-    response_model=StrategyDocument,
-    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 503),
-)
-async def add_one(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    body: NewStrategy,
-    key: IdempotencyKey = None,
-) -> Response:
+@router.takes("", "addStrategy", StrategyDocument, status=HTTPStatus.CREATED)
+async def add_one(service: TheService, once: OnceOnly, body: NewStrategy) -> Response:
     """Add a named and versioned configuration of a registered strategy."""
 
     async def work(subject: UUID) -> Answer:
@@ -79,5 +64,4 @@ async def add_one(
             {"Location": f"/api/v1/strategies/{record.id}"},
         )
 
-    asked = body.model_dump(mode="json")
-    return (await Once(service, request, principal, key).answer(asked, work)).response()
+    return await once.response(body.model_dump(mode="json"), work)

@@ -8,22 +8,23 @@ from http import HTTPStatus
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Request, Response, WebSocket
+from fastapi import Header, Query, Request, Response, WebSocket
 from fastapi.responses import StreamingResponse
 from starlette.websockets import WebSocketDisconnect
 
 from ntrader.api.access import Reader
 from ntrader.api.context import TheService
 from ntrader.api.documents import json_bytes, tagged
+from ntrader.api.exchanges import HEADERS_ONLY
 from ntrader.api.keys import chosen_subprotocol
-from ntrader.api.positions import position, read_position
-from ntrader.api.problems import problem_responses
+from ntrader.api.positions import Paged
+from ntrader.api.routing import Router
 from ntrader.api.schemas import RunState, StateList
 from ntrader.domain.submissions import SubmissionStatus, submission_document
 from ntrader.errors import NotFoundError
 from ntrader.services.jobs import list_submissions, run_state
 
-router = APIRouter(tags=["watching"])
+router = Router("watching")
 
 PING_SECONDS = 15.0
 _NOT_FOUND = 4404
@@ -32,55 +33,33 @@ _COME_AGAIN = 1012
 type States = AsyncIterator[dict[str, Any]]
 
 
-@router.get(
-    "/runs/{run_id}/state",
-    operation_id="getRunState",
-    response_model=RunState,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def state(
-    request: Request, service: TheService, _principal: Reader, run_id: UUID
-) -> Response:
+@router.shows("/runs/{run_id:uuid}/state", "getRunState", RunState, 404)
+async def state(request: Request, service: TheService, run_id: UUID) -> Response:
     """Return where a run stands, from its acceptance on."""
     return tagged(request, await run_state(service.jobs, run_id))
 
 
-@router.get(
-    "/queue",
-    operation_id="listRunStates",
-    response_model=StateList,
-    responses=problem_responses(401, 403, 422, 503),
-)
+@router.shows("/queue", "listRunStates", StateList)
 async def queue(
     request: Request,
     service: TheService,
-    _principal: Reader,
+    page: Paged,
     status: Annotated[list[SubmissionStatus] | None, Query(max_length=6)] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 20,
-    after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """List accepted runs, newest first: those that wait, run or have ended."""
     found = await list_submissions(
-        service.jobs,
-        status or (),
-        limit=limit + 1,
-        after=None if after is None else read_position(after),
+        service.jobs, status or (), limit=page.one_more, after=page.after
     )
-    shown = found[:limit]
-    return tagged(
-        request,
-        {
-            "states": [submission_document(each) for each in shown],
-            "next": position(shown[-1].submitted_at, shown[-1].run_id)
-            if len(found) > limit
-            else None,
-        },
-    )
+    shown, following = page.split(found, lambda each: (each.submitted_at, each.run_id))
+    states = [submission_document(each) for each in shown]
+    return tagged(request, {"states": states, "next": following})
 
 
-@router.get(
-    "/runs/{run_id}/watch",
-    operation_id="watchRun",
+@router.shows(
+    "/runs/{run_id:uuid}/watch",
+    "watchRun",
+    None,
+    404,
     response_class=StreamingResponse,
     responses={
         200: {
@@ -89,12 +68,11 @@ async def queue(
             "content": {"text/event-stream": {}},
         },
         204: {"description": "The run has ended, and the client has seen that."},
-        **problem_responses(401, 403, 404, 422, 503),
     },
 )
 async def watch(
+    request: Request,
     service: TheService,
-    _principal: Reader,
     run_id: UUID,
     last_event_id: Annotated[str | None, Header(max_length=40)] = None,
 ) -> Response:
@@ -103,10 +81,11 @@ async def watch(
     if SubmissionStatus(now["status"]).is_final and last_event_id == str(now["version"]):
         # What an EventSource takes for "do not come again".
         return Response(status_code=HTTPStatus.NO_CONTENT)
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    if getattr(request.state, HEADERS_ONLY, False):
+        return Response(media_type="text/event-stream", headers=headers)
     return StreamingResponse(
-        _events(service.watchtower.watch(run_id)),
-        media_type="text/event-stream",
-        headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"},
+        _events(service.watchtower.watch(run_id)), media_type="text/event-stream", headers=headers
     )
 
 
@@ -140,7 +119,7 @@ async def _with_pings(states: States) -> AsyncIterator[dict[str, Any] | None]:
         await states.aclose()  # type: ignore[attr-defined]
 
 
-@router.websocket("/runs/{run_id}/socket")
+@router.websocket("/runs/{run_id:uuid}/socket")
 async def socket(
     websocket: WebSocket, service: TheService, _principal: Reader, run_id: UUID
 ) -> None:

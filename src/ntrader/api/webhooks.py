@@ -1,24 +1,25 @@
 """`/webhooks`: who is told when a run ends, and what he was told.
 
-All of it needs the scope write: an address may hold a secret of whoever registered it.
+All of it needs the scope admin: a webhook sends word of everybody's runs out of the service, and
+its address may hold a secret.
 """
 
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ntrader.api.access import Writer
 from ntrader.api.context import TheService
 from ntrader.api.documents import Answer, tagged
-from ntrader.api.idempotency import IdempotencyKey, Once
+from ntrader.api.idempotency import OnceOnly
 from ntrader.api.models import RequestBody
-from ntrader.api.positions import position, read_position
-from ntrader.api.problems import problem_responses
+from ntrader.api.positions import Paged
+from ntrader.api.routing import Router
+from ntrader.domain.access import AccessScope
 from ntrader.domain.webhooks import (
     MAX_URL,
     DeliveryStatus,
@@ -33,7 +34,9 @@ from ntrader.services.webhooks import (
     webhooks_of,
 )
 
-router = APIRouter(prefix="/webhooks", tags=["webhooks"])
+router = Router("webhooks", "/webhooks")
+
+_ADMIN = AccessScope.ADMIN
 
 
 class NewWebhook(RequestBody):
@@ -107,20 +110,8 @@ class DeliveryList(BaseModel):
     next: str | None
 
 
-@router.post(
-    "",
-    operation_id="addWebhook",
-    status_code=HTTPStatus.CREATED,
-    response_model=MadeWebhook,
-    responses=problem_responses(400, 401, 403, 409, 413, 415, 422, 503),
-)
-async def add(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    body: NewWebhook,
-    key: IdempotencyKey = None,
-) -> Response:
+@router.takes("", "addWebhook", MadeWebhook, status=HTTPStatus.CREATED, scope=_ADMIN)
+async def add(service: TheService, once: OnceOnly, body: NewWebhook) -> Response:
     """Have an address told when runs end. The answer holds its secret, which is not told again."""
 
     async def work(subject: UUID) -> Answer:
@@ -138,94 +129,58 @@ async def add(
             {"Location": f"/api/v1/webhooks/{made.id}", "Cache-Control": "no-store"},
         )
 
-    asked = body.model_dump(mode="json")
-    return (await Once(service, request, principal, key).answer(asked, work)).response()
+    return await once.response(body.model_dump(mode="json"), work)
 
 
-@router.get(
-    "",
-    operation_id="listWebhooks",
-    response_model=WebhookList,
-    responses=problem_responses(401, 403, 422, 503),
-)
-async def list_all(request: Request, service: TheService, _principal: Writer) -> Response:
+@router.shows("", "listWebhooks", WebhookList, scope=_ADMIN)
+async def list_all(request: Request, service: TheService) -> Response:
     """List the webhooks, newest first."""
     found = await webhooks_of(service.jobs).list()
     return tagged(request, {"webhooks": [webhook_document(each) for each in found]})
 
 
-@router.get(
-    "/{webhook_id}",
-    operation_id="getWebhook",
-    response_model=WebhookDocument,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def get_one(
-    request: Request, service: TheService, _principal: Writer, webhook_id: UUID
-) -> Response:
+@router.shows("/{webhook_id:uuid}", "getWebhook", WebhookDocument, 404, scope=_ADMIN)
+async def get_one(request: Request, service: TheService, webhook_id: UUID) -> Response:
     """Return one webhook."""
     found = await webhooks_of(service.jobs).get(webhook_id)
     return tagged(request, webhook_document(found))
 
 
-@router.delete(
-    "/{webhook_id}",
-    operation_id="deleteWebhook",
-    status_code=HTTPStatus.NO_CONTENT,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
-async def delete_one(service: TheService, _principal: Writer, webhook_id: UUID) -> Response:
+@router.deletes("/{webhook_id:uuid}", "deleteWebhook")
+async def delete_one(service: TheService, webhook_id: UUID) -> Response:
     """Tell an address nothing more, and forget what it was told."""
     await webhooks_of(service.jobs).delete(webhook_id)
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
-@router.get(
-    "/{webhook_id}/deliveries",
-    operation_id="listDeliveries",
-    response_model=DeliveryList,
-    responses=problem_responses(401, 403, 404, 422, 503),
-)
+@router.shows("/{webhook_id:uuid}/deliveries", "listDeliveries", DeliveryList, 404, scope=_ADMIN)
 async def deliveries(
     request: Request,
     service: TheService,
-    _principal: Writer,
     webhook_id: UUID,
+    page: Paged,
     status: Annotated[list[DeliveryStatus] | None, Query(max_length=3)] = None,
-    limit: Annotated[int, Query(ge=1, le=1_000)] = 20,
-    after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Response:
     """List what a webhook was told in the last 30 days, newest first, with every attempt."""
-    most = min(limit, service.limits.page)
     found = await list_deliveries(
-        service.jobs,
-        webhook_id,
-        status or (),
-        limit=most + 1,
-        after=None if after is None else read_position(after),
+        service.jobs, webhook_id, status or (), limit=page.one_more, after=page.after
     )
-    shown = found[:most]
-    document: dict[str, Any] = {
-        "deliveries": [delivery_document(each) for each in shown],
-        "next": position(shown[-1].created_at, shown[-1].id) if len(found) > most else None,
-    }
-    return tagged(request, document)
+    shown, following = page.split(found, lambda each: (each.created_at, each.id))
+    told = [delivery_document(each) for each in shown]
+    return tagged(request, {"deliveries": told, "next": following})
 
 
-@router.post(
-    "/{webhook_id}/deliveries/{delivery_id}/deliver",
-    operation_id="deliverAgain",
-    status_code=HTTPStatus.ACCEPTED,
-    response_model=DeliveryDocument,
-    responses=problem_responses(400, 401, 403, 404, 409, 422, 503),
+@router.takes(
+    "/{webhook_id:uuid}/deliveries/{delivery_id:uuid}/deliver",
+    "deliverAgain",
+    DeliveryDocument,
+    404,
+    status=HTTPStatus.ACCEPTED,
+    body=False,
+    scope=_ADMIN,
 )
 async def deliver_again(
-    request: Request,
-    service: TheService,
-    principal: Writer,
-    webhook_id: UUID,
-    delivery_id: UUID,
-    key: IdempotencyKey = None,
+    service: TheService, once: OnceOnly, webhook_id: UUID, delivery_id: UUID
 ) -> Response:
     """Deliver once more, under the same id, what was delivered or given up."""
 
@@ -233,4 +188,4 @@ async def deliver_again(
         again = await webhooks_of(service.jobs).deliver_again(webhook_id, delivery_id)
         return Answer(delivery_document(again), HTTPStatus.ACCEPTED)
 
-    return (await Once(service, request, principal, key).answer({}, work)).response()
+    return await once.response({}, work)

@@ -17,6 +17,8 @@ from ntrader.cli.terminal import csv_cell, json_text, plain
 from ntrader.errors import NtraderError, UsageError
 
 if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+
     from rich.console import Console, RenderableType
 
     from ntrader.config import Settings
@@ -61,10 +63,17 @@ class App:
 
         return PlainConsole(stderr=True)
 
-    def call[T](self, service: Callable[[Workspace], Awaitable[T]], *, pooled: bool = False) -> T:
+    def call[T](
+        self,
+        service: Callable[[Workspace], Awaitable[T]],
+        *,
+        pooled: bool = False,
+        loop: Callable[[], AbstractEventLoop] | None = None,
+    ) -> T:
         """Run a service with an open workspace; the only place where an event loop starts.
 
-        With `pooled` it keeps as many connections as a program that stays needs.
+        With `pooled` it keeps as many connections as a program that stays needs. `loop` makes the
+        event loop, if it is not to be the usual one.
         """
         from ntrader.services.workspace import Workspace
 
@@ -82,7 +91,7 @@ class App:
             async with workspace:
                 return await service(workspace)
 
-        return run_until_terminated(with_workspace())
+        return run_until_terminated(with_workspace(), loop=loop)
 
     def show(self, renderable: RenderableType) -> None:
         """Print a result for a person."""

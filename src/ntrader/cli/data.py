@@ -79,15 +79,37 @@ def import_(
 
 
 @data.command("list")
+@click.option("--symbol", help="Datasets of this symbol.")
+@click.option("--venue", help="Datasets of this venue.")
+@click.option(
+    "--kind", type=click.Choice(["equity", "fx", "crypto"]), help="Datasets of this kind."
+)
+@click.option("--timeframe", metavar="BAR", help="Datasets of these bars.")
 @csv_option
 @json_option
 @pass_app
-def list_(app: App, as_csv: bool, as_json: bool) -> None:
+def list_(
+    app: App,
+    symbol: str | None,
+    venue: str | None,
+    kind: str | None,
+    timeframe: str | None,
+    as_csv: bool,
+    as_json: bool,
+) -> None:
     """List the datasets, newest first."""
-    from ntrader.services.datasets import list_datasets
+    from ntrader.domain.datasets import DatasetFilter, InstrumentKind
+    from ntrader.domain.timeframes import Timeframe
+    from ntrader.services.datasets import EVERY_DATASET, list_datasets
 
     refuse_both(as_csv=as_csv, as_json=as_json)
-    datasets = app.call(list_datasets)
+    where = DatasetFilter(
+        symbol=symbol,
+        venue=venue,
+        kind=None if kind is None else InstrumentKind(kind),
+        timeframe=None if timeframe is None else Timeframe.parse(timeframe),
+    )
+    datasets = app.call(lambda workspace: list_datasets(workspace, where))
     if as_json or as_csv:
         from ntrader.domain.dataset_documents import DATASET_KEYS, dataset_document
 
@@ -100,6 +122,8 @@ def list_(app: App, as_csv: bool, as_json: bool) -> None:
         from ntrader.cli.dataset_tables import datasets_table
 
         app.show(datasets_table(datasets))
+    elif where != EVERY_DATASET:
+        app.note("No dataset matches. `ntrader data list` without options lists all.")
     else:
         app.note("There are no datasets. `ntrader data import` makes one; `run` has sample data.")
 

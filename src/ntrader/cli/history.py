@@ -25,6 +25,8 @@ from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import UsageError
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from ntrader.domain.expressions import Expression
     from ntrader.domain.queries import Page, RunFilter, RunList, RunOrder
     from ntrader.domain.runs import BacktestRun
@@ -36,6 +38,12 @@ if TYPE_CHECKING:
     metavar="NAME",
     shell_complete=complete_strategy,
     help="Runs of this strategy, by name or path/to/file.py:Class.",
+)
+@click.option(
+    "--strategy-id",
+    type=click.UUID,
+    metavar="ID",
+    help="Runs of this stored strategy, or of a named configuration of one.",
 )
 @click.option(
     "--type",
@@ -90,6 +98,7 @@ if TYPE_CHECKING:
 def history(
     app: App,
     strategy: str | None,
+    strategy_id: UUID | None,
     strategy_type: str | None,
     symbol: str | None,
     timeframe: str | None,
@@ -129,6 +138,7 @@ def history(
         raise UsageError("--since lies after --until.", hint="Swap them.")
     where = replace(
         RunFilter() if strategy is None else strategy_filter(strategy),
+        strategy_id=strategy_id,
         strategy_type=strategy_type,
         symbol=symbol,
         timeframe=timeframe,

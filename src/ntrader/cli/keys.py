@@ -23,7 +23,7 @@ def keys() -> None:
     type=click.Choice(["read", "write", "admin"]),
     default="read",
     show_default=True,
-    help="What it may do; each scope has those before it.",
+    help="What it may do: look, add, or delete and set webhooks; each has those before it.",
 )
 @click.option(
     "--days", type=click.IntRange(1, 3_650), help="For how long it is good.  [default: for ever]"

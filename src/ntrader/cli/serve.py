@@ -39,7 +39,7 @@ def serve(app: App, host: str, port: int, with_worker: bool, slots: int, grace: 
     """
     require_extra()
     from ntrader.api.keys import AccessOptions
-    from ntrader.api.serving import Serving
+    from ntrader.api.serving import Serving, new_loop
     from ntrader.api.serving import serve as serve_api
 
     serving = Serving(
@@ -57,4 +57,8 @@ def serve(app: App, host: str, port: int, with_worker: bool, slots: int, grace: 
         app.say(f"Serving on {address}/api/v1 (its documentation: {address}/api/v1/docs).")
 
     with traced(app):
-        app.call(lambda workspace: serve_api(workspace, serving, ready=ready), pooled=True)
+        app.call(
+            lambda workspace: serve_api(workspace, serving, ready=ready),
+            pooled=True,
+            loop=new_loop,
+        )

@@ -12,11 +12,14 @@ raises at once, wherever it comes.
 from __future__ import annotations
 
 import signal
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ntrader.errors import NtraderError, TerminatedError
+
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
 
 _TERMINATING = (signal.SIGTERM, signal.SIGHUP)
 
@@ -35,8 +38,13 @@ def unwind_when_terminated() -> None:
             signal.signal(number, _terminate)
 
 
-def run_until_terminated[T](work: Coroutine[Any, Any, T]) -> T:
-    """Run an event loop for some work; SIGTERM and SIGHUP cancel it, as Ctrl-C does."""
+def run_until_terminated[T](
+    work: Coroutine[Any, Any, T], *, loop: Callable[[], AbstractEventLoop] | None = None
+) -> T:
+    """Run an event loop for some work; SIGTERM and SIGHUP cancel it, as Ctrl-C does.
+
+    `loop` makes it, if it is not to be the usual one.
+    """
     import asyncio
 
     task: asyncio.Task[Any] | None = None
@@ -59,7 +67,7 @@ def run_until_terminated[T](work: Coroutine[Any, Any, T]) -> T:
     for number in ours:
         signal.signal(number, cancel)
     try:
-        return asyncio.run(watched())
+        return asyncio.run(watched(), loop_factory=loop)
     except asyncio.CancelledError:
         if received:
             raise TerminatedError(received[0]) from None

@@ -135,6 +135,7 @@ def run_heading(run: BacktestRun) -> RenderableType:
         ("Run", Text(str(run.run_id), style="cyan")),
         ("Status", status),
         ("Strategy", plain_text(f"{strategy['name']} {strategy['version']}{parameters}")),
+        *_configuration(run),
         ("Data", plain_text(_data_line(run))),
         ("Period", _period(run)),
         ("Capital", _capital(config)),
@@ -142,6 +143,11 @@ def run_heading(run: BacktestRun) -> RenderableType:
         *_origin(run),
         *_annotations(run),
     )
+
+
+def _configuration(run: BacktestRun) -> list[tuple[str, Any]]:
+    found = run.configuration
+    return [] if found is None else [("Configuration", plain_text(f"{found.name} {found.version}"))]
 
 
 def _origin(run: BacktestRun) -> list[tuple[str, Any]]:

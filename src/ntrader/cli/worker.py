@@ -78,16 +78,29 @@ def traced(app: App) -> Iterator[None]:
 @click.command()
 @slots_option
 @grace_option
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65_535),
+    help="Answer /metrics for Prometheus on this port; 0 takes a free one.",
+)
+@click.option(
+    "--metrics-host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address for that. Whoever reaches it reads the metrics: there is no key.",
+)
 @click.option("--check", is_flag=True, help="Only tell whether a worker of this machine works.")
 @pass_app
-def worker(app: App, slots: int, grace: float, check: bool) -> None:
+def worker(
+    app: App, slots: int, grace: float, metrics_port: int | None, metrics_host: str, check: bool
+) -> None:
     """Carry out the runs that the service has accepted, until Ctrl-C or SIGTERM.
 
     Needs the extra `server`. Any number of workers may run, on any number of machines that share
     the database and NTRADER_HOME.
 
     \b
-    ntrader worker --slots 4
+    ntrader worker --slots 4 --metrics-port 9465
     ntrader worker --check
     """
     require_extra()
@@ -96,16 +109,14 @@ def worker(app: App, slots: int, grace: float, check: bool) -> None:
 
         app.say(app.call(check_worker))
         return
-    from ntrader.api.serving import work
+    from ntrader.api.serving import Working, work
 
-    def ready(name: str) -> None:
-        app.say(f"Working as {name}, {slots} at a time.")
-
-    webhooks = webhook_policy(app)
+    working = Working(
+        slots=slots,
+        grace_seconds=grace,
+        webhooks=webhook_policy(app),
+        metrics_host=metrics_host,
+        metrics_port=metrics_port,
+    )
     with traced(app):
-        app.call(
-            lambda workspace: work(
-                workspace, slots=slots, grace_seconds=grace, ready=ready, webhooks=webhooks
-            ),
-            pooled=True,
-        )
+        app.call(lambda workspace: work(workspace, working, ready=app.say), pooled=True)

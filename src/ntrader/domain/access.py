@@ -18,7 +18,7 @@ _SECRET_BYTES = 32
 
 
 class AccessScope(StrEnum):
-    """What a request may do: look, change runs and data, or look after the service."""
+    """What a request may do: look, add, or take away and look after the service."""
 
     READ = "read"
     WRITE = "write"

@@ -87,6 +87,17 @@ class Dataset:
         return self.end - timedelta(seconds=1)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DatasetFilter:
+    """Which datasets are meant; every part that is not None must hold, and compares exactly."""
+
+    name: str | None = None
+    symbol: str | None = None
+    venue: str | None = None
+    kind: InstrumentKind | None = None
+    timeframe: Timeframe | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A stretch without bars: the labels of the bars around it, and how many are missing."""

@@ -16,6 +16,9 @@ def error_document(error: NtraderError) -> dict[str, Any]:
     return {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
 
 
+_PLAIN_ALREADY = frozenset({bool, float, int, str, type(None)})
+
+
 def number(value: Decimal) -> int | float:
     """Return a decimal as a JSON number: an integer where it is one."""
     return int(value) if value == value.to_integral_value() else float(value)
@@ -23,6 +26,9 @@ def number(value: Decimal) -> int | float:
 
 def plain(value: Any) -> Any:
     """Return a domain's scalar as JSON."""
+    if type(value) in _PLAIN_ALREADY:
+        # Nearly every one, and a page of runs has hundreds.
+        return value
     if isinstance(value, Decimal):
         return number(value)
     if isinstance(value, datetime):

@@ -25,6 +25,7 @@ MAX_LIMIT = 1_000
 class RunFilter:
     """Which runs are meant; every part that is not None must hold.
 
+    `strategy_id` is the stored strategy, or the named configuration of one, that a run belongs to.
     `strategy`, `strategy_path`, `strategy_type`, `symbol`, `timeframe` and `tag` compare exactly;
     `since` is inclusive and `until` exclusive, both on the run's creation; `parameters` must all be
     equal. `strategy_path` is a class in a file: `/path/to/file.py:Class`. `expression` is whatever
@@ -32,6 +33,7 @@ class RunFilter:
     """
 
     strategy: str | None = None
+    strategy_id: UUID | None = None
     strategy_path: str | None = None
     strategy_type: str | None = None
     symbol: str | None = None
@@ -50,11 +52,21 @@ class RunFilter:
         values["expression"] = None if self.expression is None else str(self.expression)
         return canonical_json(
             {
-                key: instant_text(value) if isinstance(value, datetime) else value
+                key: _plain(value)
                 for key, value in values.items()
                 if value is not None and value != {}
             }
         )
+
+
+def _plain(value: Any) -> Any:
+    """Return a part of a filter as a JSON value."""
+    match value:
+        case datetime():
+            return instant_text(value)
+        case UUID():
+            return str(value)
+    return value
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,12 @@ from ntrader.domain.identity import instant_text
 from ntrader.domain.pins import Pin
 from ntrader.domain.queries import RunList
 from ntrader.domain.results import METRICS, Fill, PerformanceMetrics, Trade
-from ntrader.domain.runs import UNDEFINED_METRICS, BacktestRun, RunDetails
+from ntrader.domain.runs import (
+    UNDEFINED_METRICS,
+    BacktestRun,
+    RunDetails,
+    StrategyReference,
+)
 
 
 def run_document(
@@ -33,6 +38,7 @@ def run_document(
             "type": strategy["type"],
             "parameters": run.parameters,
         },
+        "configuration": _configuration(run.configuration),
         "instrument": f"{instrument['symbol']}.{instrument['venue']}",
         "symbol": run.symbol,
         "timeframe": run.timeframe,
@@ -62,6 +68,12 @@ def run_document(
         "stale": [pin.value for pin in stale],
         "saved": saved,
     }
+
+
+def _configuration(found: StrategyReference | None) -> dict[str, Any] | None:
+    if found is None:
+        return None
+    return {"id": str(found.id), "name": found.name, "version": found.version}
 
 
 def details_document(details: RunDetails, *, saved: bool = True) -> dict[str, Any]:
@@ -109,7 +121,7 @@ def csv_row(run: BacktestRun, columns: Sequence[str] = CSV_COLUMNS) -> list[Any]
 
 def metrics_document(metrics: PerformanceMetrics) -> dict[str, Any]:
     """Return the metrics by name; an undefined one is None."""
-    return {name: plain(value) for name, value in metrics.values().items()}
+    return {name: plain(getattr(metrics, name)) for name in METRICS}
 
 
 def fill_document(fill: Fill) -> dict[str, Any]:

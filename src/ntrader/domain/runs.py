@@ -90,11 +90,21 @@ class Ending:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DatasetReference:
-    """The dataset that a run used."""
+    """The dataset that a run used; it is `outdated` where a newer version of it is stored."""
 
     id: UUID
     name: str
     content_hash: str
+    outdated: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StrategyReference:
+    """The stored strategy that a run belongs to, or a named configuration of one."""
+
+    id: UUID
+    name: str
+    version: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +112,7 @@ class BacktestRun:
     """One saved run. `id` orders runs of one instant; `run_id` is the run's name to the world.
 
     `snapshot` and `metadata` are the JSON that was stored. `metrics` is None for a failed run.
+    `strategy` is None before the run is saved.
     `tags` (sorted) and `note` may change; nothing else does.
     """
 
@@ -129,6 +140,17 @@ class BacktestRun:
     created_at: datetime
     tags: tuple[str, ...] = ()
     note: str | None = None
+    strategy: StrategyReference | None = None
+
+    @property
+    def configuration(self) -> StrategyReference | None:
+        """The named configuration that the run belongs to; None where it has the strategy's own.
+
+        No configuration bears the name of a registered strategy.
+        """
+        if self.strategy is None or self.strategy.name == self.strategy_name:
+            return None
+        return self.strategy
 
     @property
     def config(self) -> dict[str, Any]:

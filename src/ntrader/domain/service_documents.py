@@ -17,6 +17,7 @@ def service_run_document(run: BacktestRun, **more: Any) -> dict[str, Any]:
         **run_document(run, **more),
         "mode": run.mode.value,
         "dataset_id": None if run.dataset is None else str(run.dataset.id),
+        "strategy_id": None if run.strategy is None else str(run.strategy.id),
     }
 
 

@@ -16,6 +16,10 @@ from ntrader.domain.runs import BacktestRun, RunStatus
 MAX_ATTEMPTS = 3
 """How often a run is begun before it counts as one that kills its workers."""
 
+# What a submission's request has beside the run itself.
+TRACE = "trace"
+STRATEGY = "strategy"
+
 
 class SubmissionKind(StrEnum):
     """What is done."""
@@ -122,6 +126,18 @@ class Submission:
     finished_at: datetime | None
     version: int
 
+    @property
+    def trace(self) -> dict[str, str]:
+        """The context of the request that has submitted the run; empty without traces."""
+        found: dict[str, str] = self.request.get(TRACE, {})
+        return found
+
+    @property
+    def strategy(self) -> str:
+        """The name of the registered strategy that is run."""
+        backtest = self.request.get("run", self.request)
+        return str(backtest.get(STRATEGY, "unknown"))
+
 
 def submission_document(submission: Submission) -> dict[str, Any]:
     """Return the state of a run as one object."""
@@ -153,7 +169,7 @@ def state_of_run(run: BacktestRun) -> dict[str, Any]:
         "progress": None,
         "attempts": 1,
         "error": None if run.error is None else run.error.message,
-        "strategy_id": None,
+        "strategy_id": None if run.strategy is None else str(run.strategy.id),
         "dataset_id": None if run.dataset is None else str(run.dataset.id),
         "reproduced_from": _text(run.reproduced_from),
         "submitted_at": instant_text(run.created_at),

@@ -44,7 +44,7 @@ async def list_runs(
         return found
 
     page = await workspace.read(page_of)
-    return RunList(page, await stale_pins(workspace, page.items))
+    return RunList(page, stale_pins(page.items))
 
 
 async def _refuse_unknown_type(store: Store, wanted: str) -> None:
@@ -104,7 +104,7 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
     store = await workspace.store()
     run = await store.runs.resolve(reference)
     artifacts = await store.runs.artifacts(run.run_id)
-    stale = (await stale_pins(workspace, [run])).get(run.run_id, ())
+    stale = stale_pins([run]).get(run.run_id, ())
     if run.status is RunStatus.FAILED:
         return RunDetails(run=run, artifacts=artifacts, stale=stale)
     noted = await store.runs.events(run.run_id, of_type=EventType.WARNING)
@@ -121,7 +121,7 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
             equity=read_equity(workspace.artifacts, artifacts),
         )
     except (NotFoundError, DamagedError) as error:
-        return replace(details, problem=error.message)
+        return replace(details, problem=" ".join(filter(None, (error.message, error.hint))))
 
 
 def strategy_filter(text: str) -> RunFilter:

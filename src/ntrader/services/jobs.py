@@ -8,9 +8,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ntrader import tracing
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.runs import BacktestRun
 from ntrader.domain.submissions import (
+    STRATEGY,
+    TRACE,
     NewSubmission,
     Submission,
     SubmissionKind,
@@ -100,6 +103,7 @@ async def submit_backtest(jobs: Jobs, order: BacktestOrder) -> Submission:
                 "run": request.model_dump(mode="json"),
                 "tags": list(said.tags),
                 "note": said.note,
+                TRACE: tracing.carrier(),
             },
             strategy_id=strategy.id,
             dataset_id=dataset.id,
@@ -137,11 +141,13 @@ async def submit_reproduction(
             f"The strategy of run {run.run_id} is not registered with this service.",
             hint="Run it again with `ntrader reproduce`, where its file is.",
         )
+    configuration = run.configuration
     return await jobs.submissions.add(
         NewSubmission(
             run_id=run_id,
             kind=SubmissionKind.REPRODUCTION,
-            request={},
+            request={STRATEGY: run.strategy_name, TRACE: tracing.carrier()},
+            strategy_id=None if configuration is None else configuration.id,
             dataset_id=None if run.dataset is None else run.dataset.id,
             original=original,
             request_id=request_id,

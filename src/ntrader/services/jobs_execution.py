@@ -109,7 +109,10 @@ async def carry_out(workspace: Workspace, task: RunTask, tell: Tell) -> Ended:
         raise
     except NtraderError as error:
         # It cannot even begin: there is nothing that a run could be saved with.
-        return Ended(status=SubmissionStatus.FAILED, error=error.message)
+        return Ended(
+            status=SubmissionStatus.FAILED,
+            error=" ".join(filter(None, (error.message, error.hint))),
+        )
     pending = await _pending(workspace, task, plan)
     if task.failure is None:
         outcome = censored_outcome(workspace, _compute(plan, pending.metadata, tell))

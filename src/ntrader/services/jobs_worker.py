@@ -12,6 +12,7 @@ from uuid import UUID
 from ntrader import logs, tracing
 from ntrader.domain.submissions import MAX_ATTEMPTS, RunProgress, Submission, SubmissionStatus
 from ntrader.errors import DatabaseError, DatabaseUnavailableError
+from ntrader.services.jobs_attempts import Attempt, AttemptOutcome, AttemptWatcher, NoWatcher
 from ntrader.services.jobs_execution import Ended, RunTask, saved_ending
 from ntrader.services.jobs_slots import RunProcessLostError, Slots
 from ntrader.storage.jobs_consumer import CancelledByUserError, Consumer, Delivery, TryAgainError
@@ -19,6 +20,8 @@ from ntrader.storage.jobs_queue import RUN_TASK, RUNS
 from ntrader.storage.jobs_rescue import rescue
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from ntrader.services.jobs import Jobs
 
 GRACE_SECONDS = 30.0
@@ -31,15 +34,23 @@ RESCUE_SECONDS = 3.0
 class Worker:
     """Carries out runs, up to `slots` at a time, until it is stopped."""
 
-    def __init__(self, jobs: Jobs, *, slots: int, grace_seconds: float = GRACE_SECONDS) -> None:
+    def __init__(
+        self,
+        jobs: Jobs,
+        *,
+        slots: int,
+        grace_seconds: float = GRACE_SECONDS,
+        watcher: AttemptWatcher | None = None,
+    ) -> None:
         self._jobs = jobs
+        self._watcher = watcher or NoWatcher()
         self._submissions = jobs.submissions
         self._slots = Slots(jobs.workspace, slots)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self._consumer = Consumer(
             jobs.workspace.direct_database().url,
             self._submissions.queue.schema,
-            {RUN_TASK: self._traced},
+            {RUN_TASK: self._take},
             queues=[RUNS],
             slots=slots,
             name=self.name,
@@ -78,18 +89,30 @@ class Worker:
                 self._log.warning("rescue_failed", reason=error.message)
             await asyncio.sleep(RESCUE_SECONDS)
 
-    async def _traced(self, delivery: Delivery) -> None:
-        with tracing.span("run", run_id=delivery.arguments["run_id"]) as span:
-            await self._carry_out(delivery, span)
-
-    async def _carry_out(self, delivery: Delivery, span: tracing.Tracing) -> None:
-        run_id = UUID(delivery.arguments["run_id"])
-        log = self._log.bind(run_id=str(run_id))
-        submission = await self._begin(run_id)
+    async def _take(self, delivery: Delivery) -> None:
+        submission = await self._begin(UUID(delivery.arguments["run_id"]))
         if submission is None:
             return
-        log = log.bind(request_id=submission.request_id, attempt=submission.attempts)
-        span.set("ntrader.request_id", submission.request_id)
+        said = {
+            "run_id": str(submission.run_id),
+            "request_id": submission.request_id,
+            "attempt": submission.attempts,
+        }
+        with (
+            tracing.span("run", within=submission.trace, **said) as span,
+            self._watcher.attempt(submission.strategy) as attempt,
+        ):
+            await self._carry_out(submission, delivery, attempt, self._log.bind(**said))
+            span.set("ntrader.outcome", attempt.outcome.value)
+
+    async def _carry_out(
+        self,
+        submission: Submission,
+        delivery: Delivery,
+        attempt: Attempt,
+        log: FilteringBoundLogger,
+    ) -> None:
+        run_id = submission.run_id
         log.info("run_begun")
         try:
             ended = await self._ended(submission)
@@ -98,19 +121,23 @@ class Worker:
             if (task := asyncio.current_task()) is not None:
                 task.uncancel()
             if delivery.is_shutdown():
+                attempt.outcome = AttemptOutcome.GIVEN_BACK
                 log.info("run_given_back")
                 await self._submissions.give_back(run_id)
                 raise TryAgainError from None
-            await self._end_cancelled(run_id)
+            ended = await self._end_cancelled(run_id)
+            attempt.outcome = AttemptOutcome(ended.status)
             log.info("run_cancelled")
             raise CancelledByUserError from None
         except DatabaseUnavailableError as error:
+            attempt.outcome = AttemptOutcome.GIVEN_BACK
             log.warning("run_not_saved", reason=error.message)
             await self._submissions.give_back(run_id)
             raise TryAgainError(seconds=2) from error
         except RunProcessLostError as error:
             log.warning("run_process_lost", reason=error.message)
             raise TryAgainError(seconds=submission.attempts) from error
+        attempt.outcome = AttemptOutcome(ended.status)
         await self._submissions.end(run_id, ended.status, error=ended.error)
         log.info("run_ended", status=ended.status.value)
 
@@ -149,12 +176,13 @@ class Worker:
         finally:
             await teller.close()
 
-    async def _end_cancelled(self, run_id: UUID) -> None:
+    async def _end_cancelled(self, run_id: UUID) -> Ended:
         """Note that a run is cancelled, unless it was saved before it could be stopped."""
         ended = await saved_ending(self._jobs.workspace, run_id)
         if ended is None:
             ended = Ended(status=SubmissionStatus.CANCELLED)
         await self._submissions.end(run_id, ended.status, error=ended.error)
+        return ended
 
 
 class _ProgressTeller:

@@ -157,8 +157,8 @@ def plan_again(
     from ntrader.engine.bars import instant
 
     config = original.snapshot.config
-    bars = workspace.catalog.load(dataset.content_hash, config.start, config.end)
-    if len(bars) == 0:
+    bars = workspace.catalog.open(dataset.content_hash, config.start, config.end)
+    if bars.first_label is None or bars.last_label is None:
         raise NotFoundError(
             f"Dataset {dataset.name} ({dataset.content_hash[:8]}) has no bars in the run's period.",
             hint="The run cannot be done on these data.",
@@ -173,8 +173,8 @@ def plan_again(
                 }
             ),
             "dataset_hash": dataset.content_hash,
-            "start": instant(bars.times[0]),
-            "end": instant(bars.close_times(dataset.timeframe)[-1]),
+            "start": instant(bars.first_label),
+            "end": instant(bars.last_label + dataset.timeframe.nanoseconds),
         }
     )
     snapshot = original.snapshot.model_copy(

@@ -16,6 +16,7 @@ from ntrader.services.refusals import about
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from ntrader.engine.strategies.definition import StrategyDefinition
     from ntrader.services.workspace import Workspace
@@ -63,10 +64,16 @@ async def ensure_registered(workspace: Workspace) -> None:
         await store.strategies.ensure(definition.spec)
 
 
-async def list_strategies(workspace: Workspace) -> Sequence[StrategyRecord]:
-    """Return all stored strategies, by name and age."""
+async def list_strategies(
+    workspace: Workspace,
+    *,
+    name: str | None = None,
+    limit: int,
+    after: tuple[datetime, UUID] | None = None,
+) -> Sequence[StrategyRecord]:
+    """Return stored strategies, newest first; arguments as for `StrategyRepository.page`."""
     store = await workspace.store()
-    return await store.strategies.all()
+    return await store.strategies.page(name=name, limit=limit, after=after)
 
 
 async def get_strategy(workspace: Workspace, strategy_id: UUID) -> StrategyRecord:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ntrader.domain.strategies import (
@@ -30,17 +33,35 @@ def describe_strategies() -> Sequence[StrategySpec]:
 
 def strategy_names() -> tuple[str, ...]:
     """Return the names that can be run, without loading any code."""
+    return (*BUILT_IN_ALIASES, *_installed_names(tuple(map(_state_of, sys.path))))
+
+
+def _state_of(directory: str) -> tuple[str, int]:
+    """Return a directory with what changes when a package is installed in it, or removed."""
+    try:
+        return directory, os.stat(directory or ".").st_mtime_ns
+    except OSError:
+        return directory, 0
+
+
+@lru_cache(maxsize=1)
+def _installed_names(_places: tuple[tuple[str, int], ...]) -> tuple[str, ...]:
+    """Return the names of installed packages' strategies.
+
+    To look reads a file of each package, and a service asks with every list of one strategy.
+    """
     from importlib.metadata import entry_points
 
-    installed = entry_points(group=ENTRY_POINT_GROUP)
-    return (*BUILT_IN_ALIASES, *sorted(entry_point.name for entry_point in installed))
+    return tuple(sorted(entry_point.name for entry_point in entry_points(group=ENTRY_POINT_GROUP)))
 
 
 def registered_name(text: str) -> str | None:
     """Return the name under which runs of a registered strategy are saved, if `text` means one."""
+    built_in = built_in_name(text)
+    if built_in is not None:
+        return built_in
     wanted = normal_name(text)
-    installed = (name for name in strategy_names() if normal_name(name) == wanted)
-    return built_in_name(text) or next(installed, None)
+    return next((name for name in strategy_names() if normal_name(name) == wanted), None)
 
 
 def describe_strategy(reference: str) -> StrategySpec:
