@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +10,10 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, settings
 
-from support.commands import Command, Result
+from support.commands import Command
 from support.database import SERVER_VARIABLES, Background, TestServer, test_server
 from support.homes import temporary_home
+from support.processes import run_process
 
 # The same examples every time, few of them; `--hypothesis-profile=long` looks for new ones.
 _SHARED: Any = {
@@ -121,15 +120,4 @@ def save_run(database_url: str, background: Background) -> Iterator[Callable[...
 def ntrader_process(home: Path) -> Command:
     """Run a command in a process of its own, on the embedded server of an empty home."""
 
-    def run(*arguments: object, env: dict[str, str] | None = None, **options: Any) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "ntrader", *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env={**os.environ, **(env or {})},
-            **{"timeout": 120, **options},
-        )
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    return run
+    return run_process

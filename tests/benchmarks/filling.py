@@ -23,6 +23,8 @@ from support.outcomes import make_dataset, make_failure, make_result, make_spec
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
 LAST = datetime(2026, 1, 1, tzinfo=UTC)
 BATCH = 5_000
+TAGGED = 0.01
+"""The share of runs that have a tag."""
 
 STRATEGIES = {
     "sma": 40,
@@ -93,7 +95,7 @@ def realistic_runs(foundations: Foundations, count: int, *, seed: int = 1) -> It
             dataset_id=foundations.datasets[symbol],
             strategy_id=foundations.strategies[strategy],
             data_source=f"{symbol}.csv",
-            annotations=Annotations(tags=("keep",)) if chance.random() < 0.01 else Annotations(),
+            annotations=Annotations(tags=("keep",)) if chance.random() < TAGGED else Annotations(),
         )
 
 
@@ -199,3 +201,7 @@ async def multiply(connection: asyncpg.Connection, times: int) -> None:
             JOIN performance_metrics AS original ON original.backtest_run_id = old
             """
         )
+    await connection.execute(
+        f"INSERT INTO run_tags (run_id, tag)"
+        f" SELECT run_id, 'keep' FROM backtest_runs WHERE id > {last} AND random() < {TAGGED}"
+    )

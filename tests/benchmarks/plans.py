@@ -9,17 +9,13 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Executable
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.expression import ClauseElement
-
 from ntrader.domain.expression_parser import parse_expression
 from ntrader.domain.queries import RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
 from ntrader.storage.summaries import summary_statement
+from support.explaining import Explain
 
 from .filling import LAST
 
@@ -34,7 +30,7 @@ LISTS = {
     "one week, by Sharpe": (RunFilter(since=WEEK, until=WEEK + timedelta(days=7)), BY_SHARPE),
     "rare symbol, by Sharpe": (RunFilter(symbol="SYM099"), BY_SHARPE),
     "by Sortino ratio, lowest first": (RunFilter(), RunOrder("sortino_ratio", ascending=True)),
-    "by trades (no index)": (RunFilter(), RunOrder("total_trades")),
+    "by trades": (RunFilter(), RunOrder("total_trades")),
     "timeframe, newest": (RunFilter(timeframe="1m"), RunOrder()),
     "tag, newest": (RunFilter(tag="keep"), RunOrder()),
     "failed, newest": (RunFilter(status=RunStatus.FAILED), RunOrder()),
@@ -42,20 +38,7 @@ LISTS = {
 }
 
 
-class Explain(Executable, ClauseElement):
-    """EXPLAIN ANALYZE of a statement."""
-
-    inherit_cache = False
-
-    def __init__(self, statement: Any) -> None:
-        self.statement = statement
-
-
-@compiles(Explain)
-def _explain(element: Explain, compiler: SQLCompiler, **options: Any) -> str:
-    return "EXPLAIN (ANALYZE, COSTS OFF, TIMING OFF, BUFFERS) " + compiler.process(
-        element.statement, **options
-    )
+OPTIONS = "ANALYZE, COSTS OFF, TIMING OFF, BUFFERS"
 
 
 async def print_plans(url: str) -> None:
@@ -68,7 +51,7 @@ async def print_plans(url: str) -> None:
     asked["summary by strategy"] = summary_statement(RunFilter())
     async with Database.open(url) as database:
         for name, statement in asked.items():
-            plan = await database.fetch(Explain(statement))
+            plan = await database.fetch(Explain(statement, OPTIONS))
             print(f"### {name}\n")
             print(*(row[0] for row in plan), sep="\n", end="\n\n")
 

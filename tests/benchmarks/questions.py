@@ -118,33 +118,33 @@ def questions(
             7,
         ),
         Question(
-            "ten to compare",
+            "compare 10 runs",
             by_hand(f"{_WHOLE} WHERE r.run_id = ANY($1)", ids),
             lambda: store.runs.get_many(ids),
             lambda: store.runs.resolve_many(list(map(str, ids))),
             4,
         ),
-        listed("20 newest", f"{_SHOWN} {_NEWEST}", by="created_at"),
+        listed("list 20 newest", f"{_SHOWN} {_NEWEST}", by="created_at"),
         listed(
-            "strategy, by Sharpe",
+            "filter by strategy, order by Sharpe",
             f"{_BY_METRIC} WHERE m.strategy_name = $1 {_BEST}",
             "sma",
             strategy="sma",
         ),
         listed(
-            "rare strategy, by Sharpe",
+            "rare strategy, order by Sharpe",
             f"{_BY_METRIC} WHERE m.strategy_name = $1 {_BEST}",
             "rare",
             strategy="rare",
         ),
         listed(
-            "parameter, by Sharpe",
+            "filter by a parameter, order by Sharpe",
             f"{_BY_METRIC} WHERE {_PARAMETERS} @> $1 {_BEST}",
             '{"fast_period": 10}',
             parameters={"fast_period": 10},
         ),
         listed(
-            "one week, by Sharpe",
+            "one week, order by Sharpe",
             f"{_BY_METRIC} WHERE m.created_at >= $1 AND m.created_at < $2 {_BEST}",
             week,
             week + timedelta(days=7),
@@ -152,18 +152,18 @@ def questions(
             until=week + timedelta(days=7),
         ),
         listed(
-            "rare symbol, by Sharpe",
+            "rare symbol, order by Sharpe",
             f"{_BY_METRIC} WHERE m.instrument_symbol = $1 {_BEST}",
             "SYM099",
             symbol="SYM099",
         ),
         listed(
-            "by Sortino ratio",
+            "order by Sortino ratio",
             f"{_BY_METRIC} {_BEST.replace('sharpe', 'sortino')}",
             by="sortino_ratio",
         ),
         listed(
-            "by trades (no index)",
+            "order by trades",
             f"{_BY_METRIC} ORDER BY m.total_trades DESC, m.backtest_run_id DESC LIMIT 21",
             by="total_trades",
         ),
@@ -181,7 +181,7 @@ def questions(
             status=RunStatus.FAILED,
         ),
         listed(
-            "--where, by Sharpe",
+            "--where, order by Sharpe",
             f"{_BY_METRIC} WHERE m.sharpe_ratio > 1.5 AND {_PARAMETERS} @> $1 {_BEST}",
             '{"fast_period": 10}',
             expression=expression,
@@ -197,7 +197,7 @@ def questions(
             aim=7,
         ),
         Question(
-            "summary by strategy",
+            "group by strategy",
             by_hand(_SUMMARY),
             lambda: store.runs.summaries(RunFilter()),
             lambda: summarize_runs(workspace, RunFilter()),
@@ -208,7 +208,7 @@ def questions(
         scope = Cursor.scope_of(RunFilter(), RunOrder())
         found.append(
             listed(
-                f"page {DEEP} by cursor",
+                f"page {DEEP} deep, by cursor",
                 f"{_SHOWN} WHERE (r.created_at, r.id) < ($1, $2) {_NEWEST}",
                 created_at,
                 run,

@@ -1,83 +1,88 @@
 """What `ntrader run` costs beside a tuned NautilusTrader script that does the same backtest.
 
     uv run python -m tests.benchmarks.run_overhead [--bars 100000] [--rounds 5]
-        [--fill next-open|close] [--json FILE]
+        [--fill next-open|close]
 
-Both read the same bars from the same catalog, as whole processes, in turn; ntrader also computes
-its metrics, saves the run and prints it as JSON. They must agree on fills and final equity.
-The aim is a ratio of 1.15 at most, from 100,000 bars up.
+All read the same bars from the same catalog, as whole processes, in turn; ntrader also computes
+its metrics, saves the run and prints it as JSON. They must agree on fills and final equity. The
+script is there twice: as NautilusTrader's users write it, and in a "hedging" form, with a position
+for each round trip, as ntrader has them. The aim is a ratio of 1.15 at most beside the first, from
+100,000 bars up, on a server that runs already. Starting and stopping the embedded server for one
+run is a line of its own.
 """
-# ruff: noqa: T201
 
 import argparse
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from .findings import Finding, Findings, print_findings
 from .series import write_minute_bars
-from .timing import (
-    Subject,
-    Timing,
-    environment,
-    ntrader,
-    print_table,
-    run,
-    time_in_turn,
-)
+from .timing import Subject, Timing, environment, ntrader, run, time_in_turn, unwind_when_terminated
 
+PART = "run (floor: a tuned NautilusTrader script that saves nothing)"
 AIM = 1.15
+AIM_FROM_BARS = 100_000
 FILLS = ("next-open", "close")
 SCRIPT = Path(__file__).with_name("tuned_script.py")
+NETTING, HEDGING, OURS = "the script", "beside its hedging form", "ntrader"
+STARTS_SERVER = "starting the server"
 
 
 def measure(
-    home: Path, *, bars: int, rounds: int, fills: Sequence[str] = FILLS
-) -> list[dict[str, Any]]:
-    """Return for each of `fills` the medians of both, and their ratio.
+    home: Path, *, bars: int, rounds: int, server_starts: int, fills: Sequence[str] = FILLS[:1]
+) -> Findings:
+    """Measure one length of backtest, with each of `fills`.
 
     Raises:
         RuntimeError: a process failed, or the two disagree.
     """
     env = environment(NTRADER_HOME=str(home))
     dataset = _import_bars(home, bars, env)
-    return [_measure(home, dataset, fill, env, rounds) for fill in fills]
+    found = Findings()
+    for fill in fills:
+        options = ["--strategy", "sma", "--dataset", dataset, "--fill", fill, "--json"]
+        ours = ntrader("run", *options)
+        script = [sys.executable, str(SCRIPT), str(home / "datasets" / dataset), fill]
+        subjects = [
+            Subject(NETTING, script),
+            Subject(HEDGING, [*script, "hedging"]),
+            Subject(OURS, ours),
+        ]
+        timings = _timed(subjects, env, rounds)
+        if server_starts:
+            alone = [Subject(STARTS_SERVER, ours)]
+            timings |= time_in_turn(alone, env, rounds=server_starts)
+        found.add(_found_in(timings, bars, fill))
+    return found
 
 
-def _import_bars(home: Path, bars: int, env: dict[str, str]) -> str:
+def _import_bars(home: Path, bars: int, env: Mapping[str, str]) -> str:
     csv = home / "minutes.csv"
     write_minute_bars(csv, bars)
     described = ["--symbol", "BENCH", "--venue", "NYSE", "--kind", "equity", "--timeframe", "1m"]
-    _, _, output = run(ntrader("data", "import", str(csv), *described, "--json"), env)
-    content_hash: str = json.loads(output)["content_hash"]
+    done = run(ntrader("data", "import", str(csv), *described, "--json"), env)
+    content_hash: str = json.loads(done.output)["content_hash"]
     return content_hash
 
 
-def _measure(
-    home: Path, dataset: str, fill: str, env: dict[str, str], rounds: int
-) -> dict[str, Any]:
-    catalog = str(home / "datasets" / dataset)
-    options = ["--strategy", "sma", "--dataset", dataset, "--fill", fill, "--json"]
-    subjects = [
-        Subject("script", [sys.executable, str(SCRIPT), catalog, fill]),
-        Subject("ntrader", ntrader("run", *options)),
-    ]
-    timings = time_in_turn(subjects, env, rounds=rounds)
-    script, ours = timings["script"], timings["ntrader"]
-    check_agreement(script, ours)
-    return {
-        "fill": fill,
-        "script_seconds": script.median,
-        "ntrader_seconds": ours.median,
-        "ratio": ours.median / script.median,
-        "cpu_ratio": ours.median_cpu / script.median_cpu,
-        "fills": json.loads(script.output)["fills"],
-    }
+def _timed(subjects: Sequence[Subject], env: Mapping[str, str], rounds: int) -> dict[str, Timing]:
+    """Return what they take on a server that runs."""
+    run(ntrader("db", "start", "--json"), env)
+    try:
+        return time_in_turn(subjects, env, rounds=rounds)
+    finally:
+        run(ntrader("db", "stop", "--json"), env)
 
 
 def check_agreement(script: Timing, ours: Timing) -> None:
+    """Make sure that ntrader saved what the script found.
+
+    Raises:
+        RuntimeError: it did not, or found something else.
+    """
     expected, found = json.loads(script.output), json.loads(ours.output)
     if not found["saved"]:
         raise RuntimeError("ntrader did not save the run")
@@ -86,37 +91,41 @@ def check_agreement(script: Timing, ours: Timing) -> None:
         raise RuntimeError(f"the answers differ: {expected}, and {fills} fills to {equity}")
 
 
+def _found_in(timings: Mapping[str, Timing], bars: int, fill: str) -> Findings:
+    script, hedging, ours = (timings[name] for name in (NETTING, HEDGING, OURS))
+    for each in (script, hedging):
+        check_agreement(each, ours)
+    name = f"{bars:,} bars, fill at {fill}"
+    aim = AIM if bars >= AIM_FROM_BARS else None
+    lines = [
+        Finding.timed(PART, name, script.median, ours.median, "s", aim=aim),
+        Finding.timed(PART, f"{name}, {HEDGING}", hedging.median, ours.median, "s"),
+        Finding.timed(PART, f"{name}, CPU", script.median_cpu, ours.median_cpu, "s"),
+        Finding.timed(PART, f"{name}, memory", script.median_peak, ours.median_peak, "MiB"),
+    ]
+    if STARTS_SERVER in timings:
+        alone = timings[STARTS_SERVER].median
+        lines.append(Finding.timed(PART, f"{name}, {STARTS_SERVER}", script.median, alone, "s"))
+    fills = json.loads(script.output)["fills"]
+    return Findings(lines, details={name: {"fills": fills}})
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bars", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--fill", choices=FILLS, help="only this fill")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures here")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="ntrader-benchmark-") as home:
         Path(home).chmod(0o711)  # root's server runs as another user
         fills = FILLS if given.fill is None else (given.fill,)
-        results = measure(Path(home), bars=given.bars, rounds=given.rounds, fills=fills)
-    print(f"{given.bars:,} bars, medians of {given.rounds} rounds; aim: {AIM} at most")
-    print_table(
-        ("fill", "fills", "script s", "ntrader s", "ratio", "ratio of CPU"),
-        [
-            (
-                result["fill"],
-                result["fills"],
-                f"{result['script_seconds']:.2f}",
-                f"{result['ntrader_seconds']:.2f}",
-                f"{result['ratio']:.2f}",
-                f"{result['cpu_ratio']:.2f}",
-            )
-            for result in results
-        ],
-    )
-    if given.json is not None:
-        document = {"bars": given.bars, "rounds": given.rounds, "aim": AIM, "results": results}
-        given.json.write_text(json.dumps(document, indent=2) + "\n")
+        found = measure(
+            Path(home), bars=given.bars, rounds=given.rounds, server_starts=3, fills=fills
+        )
+    print_findings(found.lines)
 
 
 if __name__ == "__main__":
+    unwind_when_terminated()
     main()

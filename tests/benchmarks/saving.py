@@ -159,7 +159,7 @@ async def measure_saving(
         },
         rounds,
     )
-    return {"save one run": saved, f"save {bulk:,} runs": many, "delete one run": deleted}
+    return {"save one run": saved, "save many runs": many, "delete one run": deleted}
 
 
 async def _add(store: Store, run: NewRun) -> None:

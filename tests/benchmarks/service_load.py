@@ -3,8 +3,9 @@
     uv run python -m tests.benchmarks.service_load [--runs 100000] [--seconds 10] [--connections 16]
 
 Both listen on loopback, each a process of its own with as many connections to the same PostgreSQL,
-and take turns; wrk asks where it is installed, else an asyncio client, which is slower than both.
-Then the same with a backtest in each slot: not one request may be lost.
+and take turns; wrk asks where it is installed, else an asyncio client. Linux only.
+Then the same with a backtest in each slot, and while somebody uploads and compares: not one
+request may be lost.
 """
 # ruff: noqa: T201
 
@@ -17,11 +18,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import asyncpg
 import httpx
@@ -36,6 +40,7 @@ from .filling import fill
 from .timing import print_table
 
 SLOTS = 2
+BARE_ROUTE = "bare FastAPI route, one query"
 BARE = """
 import os
 import asyncpg, uvicorn
@@ -60,17 +65,23 @@ uvicorn.run(app, port=int(os.environ["PORT"]), log_level="error", access_log=Fal
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of asking one address for a while; latency in milliseconds."""
+    """What came of asking one address for a while; times in milliseconds.
+
+    `cpu` is what the process that answers computed for each request: on a machine that others use
+    too, it says more than the rate.
+    """
 
     per_second: float
     p50: float
     p99: float
     failed: int
+    cpu: float = 0.0
 
     @property
     def cells(self) -> list[str]:
         """The figures as text."""
-        return [f"{self.per_second:.0f}", f"{self.p50:.1f}", f"{self.p99:.1f}", str(self.failed)]
+        rates = [f"{self.per_second:.0f}", f"{self.p50:.1f}", f"{self.p99:.1f}", str(self.failed)]
+        return [*rates, f"{self.cpu:.2f}"]
 
 
 def ask(address: str, *, connections: int, seconds: int) -> Load:
@@ -98,37 +109,48 @@ def _latency(text: str, percentile: str) -> float:
 
 
 async def _ask_slowly(address: str, *, connections: int, seconds: int) -> Load:
+    """Ask by hand: a client that knows HTTP takes longer to ask than the service to answer."""
     taken: list[float] = []
     failed = 0
+    place = urlsplit(address)
+    request = (f"GET {place.path}?{place.query} HTTP/1.1\r\nHost: {place.netloc}\r\n\r\n").encode()
     end = time.perf_counter() + seconds
 
-    async def one(client: httpx.AsyncClient) -> None:
+    async def one() -> None:
         nonlocal failed
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
         while (started := time.perf_counter()) < end:
-            try:
-                answer = await client.get(address)
-                failed += not answer.is_success
-            except httpx.TransportError:
-                failed += 1
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = re.search(rb"(?i)content-length: *(\d+)", head)
+            await reader.readexactly(int(length[1]) if length else 0)
+            failed += not head.startswith(b"HTTP/1.1 200")
             taken.append((time.perf_counter() - started) * 1_000)
+        writer.close()
 
-    async with httpx.AsyncClient(timeout=30) as client:
-        await asyncio.gather(*(one(client) for _ in range(connections)))
+    ended = await asyncio.gather(*(one() for _ in range(connections)), return_exceptions=True)
+    failed += sum(isinstance(each, Exception) for each in ended)
     taken.sort()
     middle, last = (taken[int(len(taken) * share)] for share in (0.5, 0.99))
     return Load(len(taken) / seconds, middle, last, failed)
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return how long a process has computed so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 @contextmanager
-def bare_route(url: str) -> Iterator[str]:
-    """Give the address of a FastAPI route that does one query."""
+def bare_route(url: str) -> Iterator[tuple[str, int]]:
+    """Give the address of a FastAPI route that does one query, and its process."""
     port = free_port()
     environment = {**os.environ, "DATABASE_URL": url, "PORT": str(port)}
     running = subprocess.Popen([sys.executable, "-c", BARE], env=environment)
     address = f"http://127.0.0.1:{port}"
     try:
         eventually(lambda: _answers(address))
-        yield address
+        yield address, running.pid
     finally:
         running.terminate()
         running.wait()
@@ -156,18 +178,25 @@ async def _filled(url: str, home: Path, runs: int) -> str:
         await connection.close()
 
 
-def measure(addresses: Mapping[str, str], options: argparse.Namespace) -> dict[str, Load]:
+def measure(
+    addresses: Mapping[str, tuple[str, int]], options: argparse.Namespace
+) -> dict[str, Load]:
     """Ask each address in turn, and return the best round of each; what failed is added up."""
     found: dict[str, list[Load]] = {name: [] for name in addresses}
     for _ in range(options.rounds):
-        for name, address in addresses.items():
-            found[name].append(
-                ask(address, connections=options.connections, seconds=options.seconds)
-            )
-    best = {name: max(loads, key=lambda load: load.per_second) for name, loads in found.items()}
+        for name, (address, pid) in addresses.items():
+            before = cpu_seconds(pid)
+            load = ask(address, connections=options.connections, seconds=options.seconds)
+            computed = (cpu_seconds(pid) - before) * 1_000
+            answered = max(load.per_second * options.seconds, 1)
+            found[name].append(replace(load, cpu=computed / answered))
     return {
-        name: Load(load.per_second, load.p50, load.p99, sum(each.failed for each in found[name]))
-        for name, load in best.items()
+        name: replace(
+            max(loads, key=lambda load: load.per_second),
+            failed=sum(load.failed for load in loads),
+            cpu=min(load.cpu for load in loads),
+        )
+        for name, loads in found.items()
     }
 
 
@@ -195,13 +224,12 @@ def main() -> None:
         }
         work = ("serve", "--port", "0"), ("worker", "--slots", str(SLOTS))
         with (
-            bare_route(url) as bare,
+            bare_route(url) as (bare, bare_pid),
             process(Path(directory), settings, *work[0]) as service,
             process(Path(directory), settings, *work[1]),
             Api(service.address) as api,
         ):
-            addresses = {
-                "bare FastAPI route, one query": f"{bare}/runs/{run_id}",
+            ours = {
                 "GET /health": service.address.removesuffix("/api/v1") + "/health",
                 "GET /runs/{run_id}": f"{service.address}/runs/{run_id}",
                 "GET /runs?limit=20": f"{service.address}/runs?limit=20",
@@ -209,11 +237,15 @@ def main() -> None:
                     f"{service.address}/runs?strategy=sma&sort=sharpe_ratio"
                 ),
             }
+            addresses = {BARE_ROUTE: (f"{bare}/runs/{run_id}", bare_pid)}
+            addresses |= {name: (address, service.pid) for name, address in ours.items()}
             _print("at rest", measure(addresses, options))
             _keep_busy(api)
             _print(f"with a backtest in each of {SLOTS} slots", measure(addresses, options))
+            with _others(service.address, run_id) as done:
+                _print("with uploads and comparisons besides", measure(addresses, options))
             states = api.client.get("/queue", params={"status": "running"}).json()["states"]
-            print(f"{len(states)} backtests were still running at the end")
+            print(f"{len(states)} backtests were still running at the end; {len(done)} uploads")
     background.close()
 
 
@@ -228,10 +260,45 @@ def _keep_busy(api: Api) -> None:
     eventually(lambda: len(api.client.get("/queue", params=running).json()["states"]) == SLOTS)
 
 
+@contextmanager
+def _others(address: str, run_id: str) -> Iterator[list[int]]:
+    """Have somebody upload bars and compare runs, over and over; what was answered is told."""
+    done: list[int] = []
+    stopping = threading.Event()
+
+    def work() -> None:
+        with Api(address) as api:
+            newest = api.client.get("/runs", params={"limit": 1}).json()["runs"][0]["run_id"]
+            while not stopping.is_set():
+                content = bars(20_000 + len(done), timeframe_minutes=1)
+                uploaded = api.upload(content, symbol="MORE", timeframe="1m")
+                compared = api.client.get("/runs/compare", params={"run": [run_id, newest]})
+                uploaded.raise_for_status()
+                compared.raise_for_status()
+                done.append(uploaded.status_code)
+
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work)
+        try:
+            yield done
+        finally:
+            stopping.set()
+            working.result()
+
+
 def _print(when: str, loads: Mapping[str, Load]) -> None:
-    floor = loads["bare FastAPI route, one query"].per_second
-    rows = [[name, *load.cells, f"{load.per_second / floor:.2f}"] for name, load in loads.items()]
-    print_table([when, "requests/s", "p50 ms", "p99 ms", "failed", "x bare"], rows)
+    bare = loads[BARE_ROUTE]
+    rows = [
+        [
+            name,
+            *load.cells,
+            f"{load.per_second / bare.per_second:.2f}",
+            f"{bare.cpu / load.cpu:.2f}",
+        ]
+        for name, load in loads.items()
+    ]
+    header = [when, "requests/s", "p50 ms", "p99 ms", "failed", "CPU ms", "x bare", "by CPU"]
+    print_table(header, rows)
     print(json.dumps({name: load.per_second for name, load in loads.items()}))
 
 

@@ -2,6 +2,7 @@
 # ruff: noqa: T201
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -12,21 +13,29 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+# Linux counts the peak in KiB, macOS in bytes.
+_PEAK_PER_MIB = 1_024 if sys.platform != "darwin" else 1_048_576
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A command line to time."""
+    """A command line to time, with what it has in its environment besides what all have."""
 
     name: str
     command: Sequence[str]
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Timing:
-    """What the rounds of one subject took; `cpu` is user and system time of its own process."""
+    """What the rounds of one subject took: seconds, and MiB of memory at its peak.
+
+    `cpu` is user and system time of the subject's own process.
+    """
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
+    peaks: list[float] = field(default_factory=list)
     output: str = ""
 
     @property
@@ -36,6 +45,25 @@ class Timing:
     @property
     def median_cpu(self) -> float:
         return median(self.cpu)
+
+    @property
+    def median_peak(self) -> float:
+        return median(self.peaks)
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A process that ended well: seconds, MiB of memory at its peak, and what it printed."""
+
+    wall: float
+    cpu: float
+    peak: float
+    output: str
+
+
+def unwind_when_terminated() -> None:
+    """Have servers stopped and directories removed when this process is told to end."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def ntrader(*arguments: str) -> list[str]:
@@ -55,8 +83,8 @@ def environment(**variables: str) -> dict[str, str]:
     return {**kept, **variables}
 
 
-def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, str]:
-    """Run a process; return its wall time, its CPU time (both in seconds) and its stdout.
+def run(command: Sequence[str], env: Mapping[str, str]) -> Done:
+    """Run a process.
 
     Raises:
         RuntimeError: it failed.
@@ -64,7 +92,12 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, s
     with tempfile.TemporaryFile("w+") as output, tempfile.TemporaryFile("w+") as errors:
         started = time.perf_counter()
         process = subprocess.Popen(command, env=env, stdout=output, stderr=errors)
-        _, status, usage = os.wait4(process.pid, 0)
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            process.kill()
+            process.wait()
+            raise
         wall = time.perf_counter() - started
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
@@ -73,7 +106,8 @@ def run(command: Sequence[str], env: Mapping[str, str]) -> tuple[float, float, s
             raise RuntimeError(
                 f"{' '.join(command)} gave {process.returncode}:\n{errors.read()}{output.read()}"
             )
-        return wall, usage.ru_utime + usage.ru_stime, output.read()
+        cpu = usage.ru_utime + usage.ru_stime
+        return Done(wall, cpu, usage.ru_maxrss / _PEAK_PER_MIB, output.read())
 
 
 def time_in_turn(
@@ -84,12 +118,13 @@ def time_in_turn(
     warm_up = 1 if rounds > 1 else 0
     for round_ in range(warm_up + rounds):
         for subject in subjects:
-            wall, cpu, output = run(subject.command, env)
+            done = run(subject.command, {**env, **subject.variables})
             timing = timings[subject.name]
-            timing.output = output
+            timing.output = done.output
             if round_ >= warm_up:
-                timing.wall.append(wall)
-                timing.cpu.append(cpu)
+                timing.wall.append(done.wall)
+                timing.cpu.append(done.cpu)
+                timing.peaks.append(done.peak)
     return timings
 
 

@@ -1,11 +1,12 @@
 """The floor of `ntrader run`: what a good engineer writes by hand, with NautilusTrader alone.
 
-    python tuned_script.py CATALOG next-open|close
+    python tuned_script.py CATALOG next-open|close [netting|hedging]
 
 Same bars, same SMA 10/20 crossover, same sizing and same fills as
 `ntrader run --strategy sma --equity-fraction 0.9`, tuned in the same way; nothing is checked, saved
-or measured. It prints the number of fills and the final equity as JSON, and imports nothing of
-ntrader's.
+or measured. With `hedging` each round trip is a position of its own: a netted one is pickled by
+NautilusTrader at every entry. It prints the number of fills and the final equity as JSON, and
+imports nothing of ntrader's.
 """
 # ruff: noqa: T201
 # mypy: allow-subclassing-any
@@ -28,9 +29,10 @@ from nautilus_trader.model.book import OrderBook
 from nautilus_trader.model.currencies import USD
 from nautilus_trader.model.data import Bar, BarType, BookOrder
 from nautilus_trader.model.enums import AccountType, BookType, OmsType, OrderSide
-from nautilus_trader.model.identifiers import InstrumentId
+from nautilus_trader.model.identifiers import InstrumentId, PositionId
 from nautilus_trader.model.instruments import Equity
 from nautilus_trader.model.objects import Money, Price, Quantity
+from nautilus_trader.trading.config import StrategyConfig
 from nautilus_trader.trading.strategy import Strategy
 
 FAST, SLOW = 10, 20
@@ -41,8 +43,10 @@ EQUITY_FRACTION = Decimal("0.9")
 class Crossover(Strategy):
     """Long while the fast average is above the slow one."""
 
-    def __init__(self, bar_type: BarType, instrument_id: InstrumentId) -> None:
-        super().__init__()
+    def __init__(self, bar_type: BarType, instrument_id: InstrumentId, *, hedging: bool) -> None:
+        super().__init__(StrategyConfig(oms_type="HEDGING") if hedging else None)
+        self._hedging = hedging
+        self._position_id: PositionId | None = None
         self._bar_type = bar_type
         self._instrument_id = instrument_id
         self._fast: deque[float] = deque()
@@ -80,7 +84,9 @@ class Crossover(Strategy):
 
     def _send(self, side: OrderSide, units: int) -> None:
         quantity = Quantity.from_int(units)
-        self.submit_order(self.order_factory.market(self._instrument_id, side, quantity))
+        order = self.order_factory.market(self._instrument_id, side, quantity)
+        selling = side == OrderSide.SELL
+        self.submit_order(order, position_id=self._position_id if selling else None)
 
     def on_order_filled(self, event: Any) -> None:
         units = int(event.last_qty)
@@ -88,6 +94,8 @@ class Crossover(Strategy):
         self.position += signed
         self.cash -= signed * event.last_px.as_decimal()
         self.fills += 1
+        if self._hedging:
+            self._position_id = event.position_id
 
 
 class WholeFill(FillModel):
@@ -199,7 +207,8 @@ def main() -> None:
         ts_init=0,
     )
     engine = build_engine(instrument, next_open=sys.argv[2] == "next-open")
-    strategy = Crossover(bar_type, instrument.id)
+    hedging = sys.argv[3:] == ["hedging"]
+    strategy = Crossover(bar_type, instrument.id, hedging=hedging)
     engine.add_strategy(strategy)
     engine.add_data(bars, validate=False)
     engine.run()

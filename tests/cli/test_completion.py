@@ -10,6 +10,8 @@ from uuid import UUID
 
 import pytest
 
+from support.processes import run_process
+
 type SaveRun = Callable[..., UUID]
 type Offered = Callable[..., list[str]]
 
@@ -19,14 +21,8 @@ def offered(home: Path) -> Offered:
     """Return what is offered for the last of some words; `shell` is what asks."""
 
     def ask(*words: str, shell: str = "bash", database: str | None = None) -> list[str]:
-        done = subprocess.run(
-            [sys.executable, "-c", "from ntrader.cli.main import main; main([])"],
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        done = run_process(
             env={
-                **os.environ,
                 "_NTRADER_COMPLETE": f"{shell}_complete",
                 "COMP_WORDS": " ".join(("ntrader", *words)),
                 "COMP_CWORD": str(len(words)),

@@ -215,6 +215,25 @@ def test_a_symbol_that_is_spelled_otherwise_is_suggested(
     assert f"Did you mean {meant}?" in refused.stderr
 
 
+def test_a_list_has_the_datasets_that_are_asked_for(ntrader: Command, bars_csv: BarsCsv) -> None:
+    path = bars_csv()
+    ntrader("data", "import", path, *DESCRIBED)
+    of_crypto = ("--venue", "BINANCE", "--kind", "crypto", "--timeframe", "1d")
+    ntrader("data", "import", path, "--symbol", "ABC/USDT", *of_crypto)
+
+    def listed(*options: str) -> list[str]:
+        found = ntrader("data", "list", *options, "--json").json["datasets"]
+        return [each["symbol"] for each in found]
+
+    assert listed() == ["ABC/USDT", "ABC"]
+    assert listed("--symbol", "ABC") == listed("--kind", "equity") == ["ABC"]
+    assert listed("--venue", "BINANCE", "--timeframe", "1d") == ["ABC/USDT"]
+    nothing = ntrader("data", "list", "--timeframe", "4h")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "No dataset matches" in nothing.stderr
+    assert ntrader("data", "list", "--timeframe", "1y").exit_code == 2
+
+
 def test_the_facts_of_a_dataset_are_aligned(ntrader: Command, bars_csv: BarsCsv) -> None:
     ntrader("data", "import", bars_csv(), *DESCRIBED)
 

@@ -4,11 +4,8 @@ import asyncio
 import fcntl
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -16,6 +13,7 @@ import pytest
 from ntrader.storage.strays import filling
 from support.commands import Command, Result
 from support.database import TestServer, execute
+from support.processes import ended, start
 
 SHORT = ["run", "--strategy", "sma", "--start", "2012-01-01", "--json"]
 LONG_AGO = 1_500_000_000
@@ -322,15 +320,13 @@ def test_some_runs_alone_can_be_checked(ntrader: Command, home: Path) -> None:
 def test_a_check_beside_running_backtests_finds_nothing(
     ntrader: Command, home: Path, database_url: str
 ) -> None:
-    command = [sys.executable, "-m", "ntrader", *SHORT]
-    environment: dict[str, Any] = {**os.environ, "DATABASE_URL": database_url}
+    environment = {**os.environ, "DATABASE_URL": database_url}
     saved_run(ntrader)
-    running = [
-        subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for _ in range(3)
-    ]
+    running = [start(*SHORT, env=environment) for _ in range(3)]
     found = []
     while any(process.poll() is None for process in running):
         found.append(ntrader("db", "check", "--repair", "--json"))
+    assert [ended(process).exit_code for process in running] == [0, 0, 0]
 
     assert found
     assert [each.json["problems"] for each in found if each.exit_code != 0] == []

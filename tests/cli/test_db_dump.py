@@ -6,9 +6,6 @@ import hashlib
 import io
 import json
 import os
-import signal
-import subprocess
-import sys
 import tarfile
 import threading
 import time
@@ -31,6 +28,7 @@ from ntrader.storage.tables import SCHEMA
 from support.commands import Command, Result
 from support.database import TestServer
 from support.homes import temporary_home
+from support.processes import run_process, started
 from support.tcp_server import start_tcp_server
 
 SHORT = ["run", "--strategy", "sma", "--start", "2012-01-01", "--json"]
@@ -436,13 +434,10 @@ async def test_runs_that_are_saved_and_deleted_during_a_dump_leave_it_whole(
     ntrader: Command, elsewhere: Elsewhere, file: Path, home: Path, database_url: str
 ) -> None:
     """Files of a run that is deleted while it is dumped are gone: so is the run, in the dump."""
-    process = [sys.executable, "-m", "ntrader"]
-    environment = {**os.environ, "DATABASE_URL": database_url}
 
     def command(*arguments: str) -> str:
-        done = subprocess.run(
-            [*process, *arguments], env=environment, capture_output=True, text=True, check=True
-        )
+        done = run_process(*arguments, env={"DATABASE_URL": database_url})
+        assert done.exit_code == 0, done.stderr
         return done.stdout
 
     # Files are dumped in the order of the runs' ids.
@@ -482,15 +477,14 @@ def test_a_restore_that_is_killed_leaves_nothing_or_all_and_the_next_one_continu
     with temporary_home() as target, postgres.migrated_database() as url:
         environment = {**os.environ, "NTRADER_HOME": str(target), "DATABASE_URL": url}
         # Whoever reads a table keeps the restore from filling it.
-        with held(url) if moment == "rows" else nullcontext():
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ntrader", "db", "restore", str(file)], env=environment
-            )
+        with (
+            held(url) if moment == "rows" else nullcontext(),
+            started("db", "restore", file, env=environment) as process,
+        ):
             wait_until(lambda: list(target.glob("artifacts/*/*/*.parquet")))
             if moment == "rows":
                 wait_until(lambda: is_waiting(url))
-            process.send_signal(signal.SIGKILL)
-            process.wait(timeout=60)
+            process.kill()
 
         def there(*arguments: object) -> Result:
             return elsewhere(*arguments, home=target, url=url)
@@ -503,19 +497,14 @@ def test_a_restore_that_is_killed_leaves_nothing_or_all_and_the_next_one_continu
         assert saved(there) == runs
 
 
-@pytest.mark.parametrize("seconds", [0.5, 0.8, 1.1, 1.4])
+@pytest.mark.parametrize("seconds", [0.05, 0.1, 0.2, 0.4])
 def test_a_dump_that_is_killed_leaves_a_whole_file_or_none(
     ntrader: Command, file: Path, database_url: str, seconds: float
 ) -> None:
     ntrader(*SHORT)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ntrader", "db", "dump", str(file)],
-        env={**os.environ, "DATABASE_URL": database_url},
-        stdout=subprocess.DEVNULL,
-    )
-    time.sleep(seconds)
-    process.send_signal(signal.SIGKILL)
-    process.wait(timeout=60)
+    with started("db", "dump", file, env={**os.environ, "DATABASE_URL": database_url}) as process:
+        time.sleep(seconds)
+        process.kill()
 
     if file.exists():
         with opened_dump(file) as dump:

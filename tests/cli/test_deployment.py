@@ -18,8 +18,6 @@ from support.homes import temporary_home
 from support.service import Api, ServiceProcess, eventually
 from support.tcp_server import TcpServer, start_tcp_server
 
-pytestmark = pytest.mark.slow
-
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text())
 SECONDS = {"s": 1, "m": 60}
@@ -91,9 +89,10 @@ def run(command: list[str], environment: dict[str, str]) -> subprocess.Completed
 def started(environment: dict[str, str], directory: Path, *arguments: str) -> ServiceProcess:
     program = shutil.which("ntrader", path=environment["PATH"])
     assert program is not None
-    return ServiceProcess(directory, environment, *arguments, program=(program,))
+    return ServiceProcess(directory, environment, *arguments, program=program)
 
 
+@pytest.mark.slow
 def test_the_image_has_the_service_and_nothing_for_developers(image: Path) -> None:
     listed = run([str(image / "bin" / "python"), "-c", _INSTALLED], {"PATH": "/usr/bin:/bin"})
     names = set(json.loads(listed.stdout))
@@ -107,6 +106,7 @@ _INSTALLED = (
 )
 
 
+@pytest.mark.slow
 def test_service_and_worker_of_the_image_do_a_run_and_are_healthy(
     environment: dict[str, str], tmp_path: Path
 ) -> None:

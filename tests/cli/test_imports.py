@@ -21,9 +21,12 @@ SELDOM = {"alembic", "structlog", "yaml"}
 OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
 
 NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | OTHERS
-LISTS = ENGINE | ARRAYS | SELDOM | VALIDATION | {"fsspec", "dotenv"}
+WRITES = ENGINE | ARRAYS | SELDOM | VALIDATION | {"fsspec", "dotenv"}
+# Transactions are SQLAlchemy's own, whose package for asyncio brings its ORM along.
+ORM = {"sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
+LISTS = WRITES | ORM
 # Fills and equity are read from Parquet.
-READS_FILES = ENGINE | SELDOM | VALIDATION
+READS_FILES = ENGINE | SELDOM | VALIDATION | ORM
 
 # The modules that a command must not load.
 WITHOUT_STORE = {
@@ -52,9 +55,9 @@ ON_A_STORE = {
     "history": LISTS,
     "history --json": LISTS | {"rich"},
     "history --strategy sma --sort sharpe_ratio": LISTS,
-    "tag @ kept": LISTS,
-    "tag @ kept --json": LISTS | {"rich"},
-    "note @ Kept.": LISTS,
+    "tag @ kept": WRITES,
+    "tag @ kept --json": WRITES | {"rich"},
+    "note @ Kept.": WRITES,
     "delete @ --dry-run": LISTS,
     "history --tag kept": LISTS,
     "data list": LISTS,
@@ -63,6 +66,7 @@ ON_A_STORE = {
     "show @ --json": READS_FILES | {"rich"},
     "compare @~1 @": READS_FILES,
     "compare @~1 @ --json": READS_FILES | {"rich"},
+    "run --strategy sma --no-save --json": SELDOM | {"rich"},
 }
 
 

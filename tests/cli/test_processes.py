@@ -5,13 +5,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from support.commands import Command
+from support.processes import Process, start, started
 
 SLOW_STRATEGY = """
 import time
@@ -29,24 +29,7 @@ class Slow(LongFlatStrategy):
 """
 
 
-@contextmanager
-def started(*arguments: object, cwd: Path) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ntrader", *map(str, arguments)],
-        cwd=cwd,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
-
-
-def wait_for(path: Path, process: subprocess.Popen[str]) -> None:
+def wait_for(path: Path, process: Process) -> None:
     deadline = time.monotonic() + 60
     while not path.exists():
         assert process.poll() is None, process.communicate()
@@ -60,15 +43,7 @@ def server_runs(ntrader_process: Command) -> bool:
 
 
 def test_eight_runs_at_once_on_an_empty_machine(ntrader_process: Command, tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "ntrader", "run", "--strategy", "sma", "--json"],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(8)
-    ]
+    processes = [start("run", "--strategy", "sma", "--json") for _ in range(8)]
     ended = [(process, *process.communicate(timeout=180)) for process in processes]
 
     assert [(process.returncode, stderr) for process, _, stderr in ended] == [(0, "")] * 8
@@ -116,7 +91,7 @@ def test_an_import_that_is_killed_stores_nothing_half(
 ) -> None:
     described = ["--symbol", "ABC", "--venue", "V", "--kind", "equity", "--timeframe", "1d"]
     arguments = ("data", "import", bars_csv(), *described)
-    for seconds in (0.6, 0.9, 1.2, 1.5, 1.8, 2.2):
+    for seconds in (0.1, 0.3, 0.5, 0.6, 0.7, 0.9):
         with started(*arguments, cwd=tmp_path) as process:
             time.sleep(seconds)
             process.kill()

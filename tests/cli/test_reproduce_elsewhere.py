@@ -177,16 +177,27 @@ def test_another_python_gives_the_same_answers(
     assert all(change in each["details"]["environment"] for each in found)
 
 
+@pytest.mark.parametrize(
+    ("exporter", "environment"),
+    [
+        pytest.param("this_python", "same", id="same Python"),
+        pytest.param("other_python", "changed", id="other Python", marks=pytest.mark.slow),
+    ],
+)
 def test_an_export_is_reproduced_by_another_process_on_a_server_of_another_kind(
+    request: pytest.FixtureRequest,
+    exporter: str,
+    environment: str,
     this_python: Path,
     home: Path,
     tcp_server: TcpServer,
     questions: list[list[str]],
     tmp_path: Path,
 ) -> None:
+    python: Path = request.getfixturevalue(exporter)
     file = str(tmp_path / "runs.zip")
-    runs = do(this_python, home, *questions)
-    do(this_python, home, ["export", *(run["run_id"] for run in runs), file, "--with-data"])
+    runs = do(python, home, *questions)
+    do(python, home, ["export", *(run["run_id"] for run in runs), file, "--with-data"])
 
     with temporary_home() as empty:
         imported, *found = do(
@@ -194,25 +205,4 @@ def test_an_export_is_reproduced_by_another_process_on_a_server_of_another_kind(
         )
 
     assert sorted(imported["imported"]) == sorted(run["run_id"] for run in runs)
-    assert_identical(found, runs, environment="same")
-
-
-@pytest.mark.slow
-def test_an_export_is_reproduced_by_another_python_on_a_server_of_another_kind(
-    this_python: Path,
-    other_python: Path,
-    home: Path,
-    tcp_server: TcpServer,
-    questions: list[list[str]],
-    tmp_path: Path,
-) -> None:
-    file = str(tmp_path / "runs.zip")
-    runs = do(other_python, home, *questions)
-    do(other_python, home, ["export", *(run["run_id"] for run in runs), file, "--with-data"])
-
-    with temporary_home() as empty:
-        _, *found = do(
-            this_python, empty, ["import", file], *reproductions_of(runs), url=tcp_server.url
-        )
-
-    assert_identical(found, runs, environment="changed")
+    assert_identical(found, runs, environment=environment)

@@ -16,6 +16,7 @@ from support.commands import Command, Result, run_here
 from support.processes import (
     GATED,
     KILLED_AT_A_STEP,
+    Process,
     ended,
     run_process,
     started,
@@ -54,7 +55,7 @@ def command(
 
 
 @contextmanager
-def under_way(place: Path, *arguments: object, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def under_way(place: Path, *arguments: object, **options: Any) -> Iterator[Process]:
     """Start a run, and give it when it is in the middle of its bars."""
     with started(*RUN, *arguments, cwd=place, **options) as process:
         wait_until((place / "started").exists, process)

@@ -92,7 +92,8 @@ class Watcher:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[TcpServer]:
-    started = start_tcp_server(tmp_path)
+    # A server that is killed forgets what it has not written yet, unless commits wait for that.
+    started = start_tcp_server(tmp_path, synchronous_commit="on")
     yield started
     started.stop()
 

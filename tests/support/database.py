@@ -6,12 +6,10 @@ create databases, or else one of the packaged binaries that forgets everything.
 
 import asyncio
 import os
-import shutil
 import threading
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
@@ -23,8 +21,6 @@ from ntrader.storage.embedded import EmbeddedServer
 from ntrader.storage.migrations import ensure_schema
 from ntrader.storage.urls import DatabaseUrl
 from support.homes import temporary_home
-
-_ROOM_BYTES = 1_000_000_000
 
 SERVER_VARIABLES = ("NTRADER_TEST_DATABASE_URL", "DATABASE_URL")
 
@@ -127,15 +123,8 @@ def _server_url() -> Iterator[str]:
     if given is not None:
         yield DatabaseUrl.parse(given).dsn
         return
-    with temporary_home(_memory()) as home, EmbeddedServer(home, durable=False) as address:
+    with temporary_home() as home, EmbeddedServer(home, durable=False) as address:
         yield address.dsn
-
-
-def _memory() -> Path:
-    """Return a directory in memory if it has room: cloning takes a tenth of the time there."""
-    directory = Path("/dev/shm")
-    roomy = directory.is_dir() and shutil.disk_usage(directory).free > _ROOM_BYTES
-    return directory if roomy and os.access(directory, os.W_OK) else Path("/tmp")
 
 
 async def execute(url: str, *statements: str) -> None:

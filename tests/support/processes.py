@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from support.commands import Result
-
-PATIENCE = 120
-"""Seconds that a test waits for a process; a loaded machine is slow."""
+from support.forking import PATIENCE as PATIENCE
+from support.forking import ForkedCommand
 
 GATED = """
 import os, time
@@ -80,14 +79,35 @@ class Killed(LongFlatStrategy):
 """
 
 
+type Process = subprocess.Popen[str] | ForkedCommand
+
+
+def start(
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
+) -> Process:
+    """Start a command.
+
+    It is forked, unless the environment or `options` of `subprocess.Popen` ask for what only a
+    new interpreter has.
+    """
+    words = list(map(str, arguments))
+    environment = {**os.environ} if env is None else env
+    interpreters = {
+        name: value
+        for name, value in environment.items()
+        if name.startswith("PYTHON") and name != "PYTHONPATH"
+    }
+    if options.keys() <= {"stdout", "stderr"} and interpreters.items() <= os.environ.items():
+        return ForkedCommand(words, cwd=cwd, env=environment, **options)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    command = [sys.executable, "-m", "ntrader", *words]
+    return subprocess.Popen(command, cwd=cwd, env=environment, **{**pipes, **options})
+
+
 @contextmanager
-def started(*arguments: object, cwd: Path, **options: Any) -> Iterator[subprocess.Popen[str]]:
+def started(*arguments: object, cwd: Path | None = None, **options: Any) -> Iterator[Process]:
     """Start a command; it is killed at the end if it still runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "ntrader", *map(str, arguments)],
-        cwd=cwd,
-        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **options},
-    )
+    process = start(*arguments, cwd=cwd, **options)
     try:
         yield process
     finally:
@@ -96,21 +116,22 @@ def started(*arguments: object, cwd: Path, **options: Any) -> Iterator[subproces
         process.communicate()
 
 
-def ended(process: subprocess.Popen[str]) -> Result:
+def ended(process: Process) -> Result:
     """Wait for the end of a command."""
     stdout, stderr = process.communicate(timeout=PATIENCE)
+    assert process.returncode is not None
     return Result(process.returncode, stdout or "", stderr or "")
 
 
 def run_process(
-    *arguments: object, cwd: Path, env: dict[str, str] | None = None, **options: Any
+    *arguments: object, cwd: Path | None = None, env: dict[str, str] | None = None, **options: Any
 ) -> Result:
     """Run a command to its end."""
     with started(*arguments, cwd=cwd, env={**os.environ, **(env or {})}, **options) as process:
         return ended(process)
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+def wait_until(condition: Callable[[], object], process: Process) -> None:
     """Wait for something that a running process does."""
     deadline = time.monotonic() + PATIENCE
     while not condition():

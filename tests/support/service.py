@@ -4,38 +4,47 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
+from support.processes import Process, start
+
 PATIENCE_SECONDS = 120.0
 """For anything that a loaded machine does in a moment."""
 
 
 class ServiceProcess:
-    """`ntrader serve` or `ntrader worker` in a process of its own."""
+    """`ntrader serve` or `ntrader worker` in a process of its own.
+
+    It is forked, unless it is of an installed `program`.
+    """
 
     def __init__(
         self,
         directory: Path,
         environment: dict[str, str],
         *arguments: str,
-        program: Sequence[str] = (sys.executable, "-m", "ntrader"),
+        program: str | None = None,
     ) -> None:
         self.directory = directory
         self._log = (directory / f"{arguments[0]}-{time.monotonic_ns()}.log").open("w+b")
-        self._process = subprocess.Popen(
-            [*program, *arguments],
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**os.environ, "NTRADER_LOG_LEVEL": "INFO", **environment},
-            text=True,
-        )
+        env = {**os.environ, "NTRADER_LOG_LEVEL": "INFO", **environment}
+        self._process: Process
+        if program is None:
+            self._process = start(*arguments, env=env, stderr=self._log)
+        else:
+            self._process = subprocess.Popen(
+                [program, *arguments],
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=env,
+                text=True,
+            )
         assert self._process.stdout is not None
         self.greeting = self._process.stdout.readline()
         assert self.greeting, self.log
@@ -112,8 +121,8 @@ class Api:
         self.client.close()
 
     def strategy_id(self, name: str = "sma") -> str:
-        listed = self.client.get("/strategies").json()["strategies"]
-        found: str = next(each["id"] for each in listed if each["name"] == name)
+        listed = self.client.get("/strategies", params={"name": name}).json()["strategies"]
+        found: str = listed[0]["id"]
         return found
 
     def upload(self, content: bytes, *, symbol: str = "ABC", **options: Any) -> httpx.Response:

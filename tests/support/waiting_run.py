@@ -1,19 +1,18 @@
 """A run in a process of its own that waits in its midst until the test lets it go on."""
 
 import os
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from support.commands import Result
-from support.processes import GATED, ended, started, wait_until
+from support.processes import GATED, Process, ended, started, wait_until
 
 
 class WaitingRun:
     """The run; it has begun and does nothing until it may go on."""
 
-    def __init__(self, process: subprocess.Popen[str], directory: Path) -> None:
+    def __init__(self, process: Process, directory: Path) -> None:
         self.process = process
         self._directory = directory
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from statistics import median
 from typing import Any
 
+import mlflow  # type: ignore[import-not-found,unused-ignore]
 from mlflow.entities import Metric, Param, RunTag  # type: ignore[import-not-found,unused-ignore]
 from mlflow.tracking import MlflowClient  # type: ignore[import-not-found,unused-ignore]
 from sqlalchemy import create_engine, text
@@ -102,11 +103,11 @@ def reading(client: Any, experiment: str, run_ids: list[str]) -> dict[str, Calla
 
     return {
         "get one by id": lambda: client.get_run(run_ids[0]),
-        "ten to compare": lambda: [client.get_run(run_id) for run_id in run_ids[:10]],
-        "20 newest": lambda: found(order="attributes.start_time DESC"),
-        "strategy, by Sharpe": lambda: found("tags.strategy = 'sma'"),
-        "parameter, by Sharpe": lambda: found("params.fast_period = '10'"),
-        f"page {DEEP} by cursor": deep,
+        "compare 10 runs": lambda: [client.get_run(run_id) for run_id in run_ids[:10]],
+        "list 20 newest": lambda: found(order="attributes.start_time DESC"),
+        "filter by strategy, order by Sharpe": lambda: found("tags.strategy = 'sma'"),
+        "filter by a parameter, order by Sharpe": lambda: found("params.fast_period = '10'"),
+        f"page {DEEP} deep, by cursor": deep,
     }
 
 
@@ -133,6 +134,7 @@ def measure(url: str, *, runs: int, rounds: int) -> dict[str, Any]:
     if runs <= DEEP * LIMIT:
         questions.popitem()
     return {
+        "version": mlflow.__version__,
         "runs": runs,
         "runs_per_second": runs / seconds,
         "bytes_per_run": float(size) / runs,
