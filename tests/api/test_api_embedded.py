@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from support.homes import temporary_home
+from support.homes import embedded_environment, temporary_home
 from support.processes import run_process
 from support.service import Api, bars, eventually, process
 
@@ -20,7 +20,7 @@ def server_pid(environment: dict[str, str]) -> int | None:
 @pytest.mark.slow
 def test_runs_survive_the_death_of_their_database(tmp_path: Path) -> None:
     with temporary_home() as home:
-        environment = {"NTRADER_HOME": str(home), "XDG_CONFIG_HOME": str(home)}
+        environment = embedded_environment(home)
         arguments = ("serve", "--port", "0", "--with-worker", "--slots", "2")
         with process(tmp_path, environment, *arguments) as service, Api(service.address) as api:
             dataset = api.upload(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.homes import temporary_home
+from support.homes import embedded_environment, temporary_home
 from support.node import DIRECTORY, node_with_modules
 from support.processes import run_process
 from support.service import PATIENCE_SECONDS, bars, process
@@ -48,11 +48,7 @@ def new_key(environment: dict[str, str]) -> str:
 @contextmanager
 def embedded_database(directory: Path) -> Iterator[tuple[dict[str, str], str]]:
     with temporary_home() as home:
-        environment = {
-            "NTRADER_HOME": str(home),
-            "XDG_CONFIG_HOME": str(home),
-            "NTRADER_WEBHOOK_PRIVATE": "true",
-        }
+        environment = {**embedded_environment(home), "NTRADER_WEBHOOK_PRIVATE": "true"}
         # Kept: it is there for whoever reads the store while no ntrader runs.
         started = run_process("db", "start", cwd=directory, env=environment)
         assert started.exit_code == 0, started.stderr

@@ -36,6 +36,16 @@ def _memory() -> Path:
     return directory if roomy and os.access(directory, os.W_OK) else Path("/tmp")
 
 
+def embedded_environment(home: Path) -> dict[str, str]:
+    """Return variables for the embedded server of `home`, also where others name a server."""
+    return {
+        "NTRADER_HOME": str(home),
+        "XDG_CONFIG_HOME": str(home),
+        "DATABASE_URL": "",
+        "NTRADER_DATABASE_URL": "",
+    }
+
+
 def reachable_base(directory: Path, account: Account) -> Path:
     """Return a fresh directory that `account` may pass through, in `directory` if it may."""
     parent = directory if account.may_search(directory) else _memory()
