@@ -146,6 +146,9 @@ async def execute(
         DatabaseUnavailableError: the database cannot be reached; nothing was run.
         JournalError: the run cannot be written down; nothing was run.
     """
+    from ntrader.engine.loading import load_engine
+
+    load_engine()
     from ntrader.engine.runner import run
     from ntrader.storage.rights import require_saving
 

@@ -31,8 +31,9 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     # Before it is ready, so that the first run does not wait for it.
-    import ntrader.engine.runner  # noqa: F401
+    from ntrader.engine.loading import load_engine
 
+    load_engine()
     asyncio.run(_serve(sys.stdin, answers))
 
 
