@@ -1,5 +1,7 @@
 """What each address takes, told where something else is asked of it."""
 
+import json
+import socket
 from uuid import uuid4
 
 import pytest
@@ -29,6 +31,23 @@ def test_an_address_without_an_id_in_it_is_not_taken_for_one_with(api: Api) -> N
         refused = api.client.request(method, address)
         assert (refused.status_code, refused.headers["allow"]) == (405, taken), (method, address)
         assert refused.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"no http\r\n\r\n", b"GET /api/v1/runs?symbol=" + 70_000 * b"A" + b" HTTP/1.1\r\n\r\n"],
+    ids=["no HTTP", "a line of 70 kB"],
+)
+def test_what_cannot_be_read_is_refused_as_everything_else(api: Api, sent: bytes) -> None:
+    url = api.client.base_url
+    with socket.create_connection((url.host, url.port or 80), timeout=60) as connection:
+        connection.sendall(sent)
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert b"content-type: application/problem+json" in head.lower()
+    assert json.loads(body)["status"] == 400
 
 
 @pytest.mark.parametrize("address", ["/runs", "/strategies", "/datasets", "/queue"])

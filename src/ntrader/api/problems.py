@@ -88,8 +88,8 @@ class ProblemError(Exception):
         self.errors = errors
         self.headers = headers
 
-    def response(self, instance: str) -> JSONResponse:
-        """Return the answer."""
+    def response(self, instance: str | None) -> JSONResponse:
+        """Return the answer; `instance` is the address, where there was one."""
         kind = f"urn:ntrader:problem:{self.code}" if self.code else "about:blank"
         document: dict[str, Any] = {
             "type": kind,

@@ -17,6 +17,7 @@ from ntrader.api.access import LOOPBACK
 from ntrader.api.app import create_app
 from ntrader.api.context import Service
 from ntrader.api.keys import USUAL_ACCESS, AccessOptions, KeyGate
+from ntrader.api.protocol import HttpProtocol
 from ntrader.api.worker_metrics import WorkerMetrics, answered
 from ntrader.errors import UsageError
 from ntrader.services.access import open_keys
@@ -95,6 +96,7 @@ async def serve(workspace: Workspace, serving: Serving, *, ready: Callable[[str]
             app,
             host=serving.host,
             port=serving.port,
+            http=HttpProtocol,
             log_config=None,
             access_log=False,
             server_header=False,
