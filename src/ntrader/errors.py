@@ -35,6 +35,11 @@ class NtraderError(Exception):
         self.hint = hint
         super().__init__(self.message)
 
+    @property
+    def with_hint(self) -> str:
+        """What happened, and what to do next where that is known, as one text."""
+        return " ".join(filter(None, (self.message, self.hint)))
+
 
 class UsageError(NtraderError):
     """The request cannot be carried out as it is written."""

@@ -4,19 +4,25 @@ What specs/service.md has them share, datasets and artifacts, is mounted in each
 """
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 from websockets.sync.client import connect
 
 from support.homes import temporary_home
-from support.receiver import Receiver, receiver
-from support.service import PATIENCE_SECONDS, Api, ServiceProcess, bars, eventually, process
+from support.receiver import Receiver, deliveries_of, receiver
+from support.service import (
+    PATIENCE_SECONDS,
+    Api,
+    ServiceProcess,
+    bars,
+    eventually,
+    process,
+    saved_runs,
+)
 from support.tcp_server import TcpServer, start_tcp_server
 
 pytestmark = pytest.mark.slow
@@ -105,7 +111,7 @@ def test_runs_of_two_machines_are_saved_once_although_a_worker_is_killed(
     ends = {run_id: end_watched(there, run_id) for run_id in run_ids}
 
     assert {state["status"] for state in ends.values()} == {"done"}
-    assert saved(server) == {run_id: ["success"] for run_id in run_ids}
+    assert saved_runs(server.url) == {run_id: ["success"] for run_id in run_ids}
     reports = [each.client.get(f"/runs/{run_ids[0]}/report") for each in (here, there)]
     assert [report.status_code for report in reports] == [200, 200]
     assert reports[0].json() == reports[1].json()
@@ -134,7 +140,7 @@ def test_a_machine_that_does_not_share_the_files_says_what_to_mount(
     assert (without_data["status"], without_data["attempts"]) == ("failed", 1)
     assert str(back.home / "datasets") in without_data["error"]
     assert "mount it here" in without_data["error"]
-    assert saved(server) == {run_id: ["success"]}
+    assert saved_runs(server.url) == {run_id: ["success"]}
     assert (report["equity"], "mount it here" in report["problem"]) == (None, True)
     assert report["run"]["metrics"]["total_trades"] is not None
     assert (file.status_code, file.json()["type"]) == (404, "urn:ntrader:problem:not_found")
@@ -157,23 +163,3 @@ def end_watched(api: Api, run_id: str) -> dict[str, Any]:
             state: dict[str, Any] = json.loads(socket.recv(timeout=PATIENCE_SECONDS))
             if state["status"] in FINAL:
                 return state
-
-
-def saved(server: TcpServer) -> dict[str, list[str]]:
-    """Return how each run is saved, once for each row that it has."""
-    found = defaultdict(list)
-    with psycopg.connect(server.url) as connection:
-        for run_id, status in connection.execute(
-            "SELECT run_id::text, execution_status::text FROM backtest_runs"
-        ):
-            found[run_id].append(status)
-    return found
-
-
-def deliveries_of(told: Receiver) -> dict[str, set[str]]:
-    """Return the ids of the deliveries that told of each run."""
-    found = defaultdict(set)
-    for each in told.received:
-        run_id = json.loads(each.body)["run"]["run_id"]
-        found[run_id].add(each.headers["ntrader-delivery"])
-    return found

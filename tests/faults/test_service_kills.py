@@ -8,7 +8,7 @@ import asyncio
 import json
 import random
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -17,15 +17,14 @@ from typing import Any
 from uuid import uuid4
 
 import httpx
-import psycopg
 import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from support.database import Background
 from support.homes import temporary_home
-from support.receiver import receiver
-from support.service import PATIENCE_SECONDS, Api, ServiceProcess, bars, eventually
+from support.receiver import deliveries_of, receiver
+from support.service import PATIENCE_SECONDS, Api, ServiceProcess, bars, eventually, saved_runs
 from support.tcp_server import TcpServer, free_port, start_tcp_server
 
 pytestmark = pytest.mark.slow
@@ -158,19 +157,12 @@ def test_runs_are_saved_once_and_told_whatever_is_killed(
             assert time.monotonic() - began < count * PATIENCE_SECONDS, killed
         ended = {run_id: state for each in watching for run_id, state in each.result().items()}
 
-        def ids_told() -> dict[str, set[str]]:
-            found = defaultdict(set)
-            for each in told.received:
-                body = json.loads(each.body)
-                found[body["run"]["run_id"]].add(each.headers["ntrader-delivery"])
-            return found
-
         ids = eventually(
-            lambda: found if (found := ids_told()).keys() >= set(run_ids) else {},
+            lambda: found if (found := deliveries_of(told)).keys() >= set(run_ids) else {},
             seconds=4 * PATIENCE_SECONDS,
         )
 
-    saved = rows_of(server)
+    saved = saved_runs(server.url)
     print(  # noqa: T201
         f"--kill-seed {seed}: {count} runs, killed {dict(killed)},"
         f" {watcher.connections} connections of watchers, {len(told.received)} deliveries,"
@@ -215,14 +207,3 @@ def outcome(state: dict[str, Any]) -> str:
         return "failed"
     assert state["status"] == "done", state
     return "success"
-
-
-def rows_of(server: TcpServer) -> dict[str, list[str]]:
-    """Return how each run is saved, once for each row that it has."""
-    found = defaultdict(list)
-    with psycopg.connect(server.url) as connection:
-        for run_id, status in connection.execute(
-            "SELECT run_id::text, execution_status::text FROM backtest_runs"
-        ):
-            found[run_id].append(status)
-    return found

@@ -118,16 +118,21 @@ def test_a_second_signal_ends_at_once_and_the_run_is_accounted_for(
     assert "as it ended" in swept.stderr
 
 
+def history_where_silent(place: Path, proxy: Proxy, *, at: bytes, number: int) -> Result:
+    """Send a signal to `history` once the database has fallen silent `at` what is sent to it."""
+    over = {**os.environ, "DATABASE_URL": proxy.url}
+    proxy.on(at, lambda link: link.fall_silent())
+    with started("history", cwd=place, env=over) as process:
+        wait_until(lambda: any(link.silent.is_set() for link in proxy.links), process)
+        process.send_signal(number)
+        return ended(process)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_where_nothing_runs_ends_the_command_with_its_number(
     command: Command, place: Path, proxy: Proxy, number: int
 ) -> None:
-    over = {**os.environ, "DATABASE_URL": proxy.url}
-    proxy.on(b"backtest_runs", lambda link: link.fall_silent())
-    with started("history", cwd=place, env=over) as process:
-        wait_until(lambda: any(link.silent.is_set() for link in proxy.links), process)
-        process.send_signal(number)
-        done = ended(process)
+    done = history_where_silent(place, proxy, at=b"backtest_runs", number=number)
 
     assert done.exit_code == 128 + number
     assert "Traceback" not in done.stdout + done.stderr
@@ -138,12 +143,7 @@ def test_a_signal_where_nothing_runs_ends_the_command_with_its_number(
 def test_a_signal_while_the_command_takes_leave_of_the_database_is_no_fault(
     command: Command, place: Path, proxy: Proxy, number: int
 ) -> None:
-    over = {**os.environ, "DATABASE_URL": proxy.url}
-    proxy.on(b"X\0\0\0\4", lambda link: link.fall_silent())
-    with started("history", cwd=place, env=over) as process:
-        wait_until(lambda: any(link.silent.is_set() for link in proxy.links), process)
-        process.send_signal(number)
-        done = ended(process)
+    done = history_where_silent(place, proxy, at=b"X\0\0\0\4", number=number)
 
     assert done.exit_code in (0, 128 + number)
     assert "Traceback" not in done.stderr

@@ -1,6 +1,8 @@
 """An address that webhooks are sent to: what came, and what it answers."""
 
+import json
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,3 +79,12 @@ def receiver() -> Iterator[Receiver]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+def deliveries_of(told: Receiver) -> dict[str, set[str]]:
+    """Return the ids of the deliveries that told of each run."""
+    found = defaultdict(set)
+    for each in told.received:
+        run_id = json.loads(each.body)["run"]["run_id"]
+        found[run_id].add(each.headers["ntrader-delivery"])
+    return found

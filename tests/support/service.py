@@ -5,12 +5,14 @@ import re
 import signal
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psycopg
 
 from support.processes import Process, start
 
@@ -188,3 +190,14 @@ def bars(count: int = 60, *, timeframe_minutes: int = 24 * 60) -> bytes:
             f"{close:.2f},1000000"
         )
     return ("\n".join(lines) + "\n").encode()
+
+
+def saved_runs(url: str) -> dict[str, list[str]]:
+    """Return how each run is saved, once for each row that it has."""
+    found = defaultdict(list)
+    with psycopg.connect(url) as connection:
+        for run_id, status in connection.execute(
+            "SELECT run_id::text, execution_status::text FROM backtest_runs"
+        ):
+            found[run_id].append(status)
+    return found

@@ -201,7 +201,7 @@ def _readable(chunks: Iterator[Bars]) -> Iterator[Bars]:
     try:
         yield from chunks
     except DamagedError as error:
-        raise RunRefusedError(f"{error.message} {error.hint}") from error
+        raise RunRefusedError(error.with_hint) from error
 
 
 def _fills_of(ledger: Ledger, times: NDArray[np.int64], config: RunConfig) -> tuple[Fill, ...]:

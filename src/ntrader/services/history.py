@@ -121,7 +121,7 @@ async def read_run(workspace: Workspace, reference: str) -> RunDetails:
             equity=read_equity(workspace.artifacts, artifacts),
         )
     except (NotFoundError, DamagedError) as error:
-        return replace(details, problem=" ".join(filter(None, (error.message, error.hint))))
+        return replace(details, problem=error.with_hint)
 
 
 def strategy_filter(text: str) -> RunFilter:

@@ -111,7 +111,7 @@ async def carry_out(workspace: Workspace, task: RunTask, tell: Tell) -> Ended:
         # It cannot even begin: there is nothing that a run could be saved with.
         return Ended(
             status=SubmissionStatus.FAILED,
-            error=" ".join(filter(None, (error.message, error.hint))),
+            error=error.with_hint,
         )
     pending = await _pending(workspace, task, plan)
     if task.failure is None:

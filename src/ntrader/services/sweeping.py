@@ -50,7 +50,7 @@ async def sweep(workspace: Workspace, store: Store) -> None:
         # All else would fail too, and the command itself tells of it.
         pass
     except JournalError as error:
-        workspace.tell(f"{error.message} {error.hint or ''}")
+        workspace.tell(error.with_hint)
     if saved:
         workspace.tell(_told(saved))
 
