@@ -21,10 +21,8 @@ SELDOM = {"alembic", "structlog", "yaml"}
 OTHERS = {"asyncio", "fsspec", "importlib.metadata", "platformdirs", "rich"}
 
 NOTHING_HEAVY = ENGINE | ARRAYS | DATABASE | VALIDATION | SELDOM | OTHERS
-WRITES = ENGINE | ARRAYS | SELDOM | VALIDATION | {"fsspec", "dotenv"}
-# Transactions are SQLAlchemy's own, whose package for asyncio brings its ORM along.
 ORM = {"sqlalchemy.ext.asyncio", "sqlalchemy.orm"}
-LISTS = WRITES | ORM
+LISTS = ENGINE | ARRAYS | SELDOM | VALIDATION | ORM | {"fsspec", "dotenv"}
 # Fills and equity are read from Parquet.
 READS_FILES = ENGINE | SELDOM | VALIDATION | ORM
 
@@ -55,9 +53,9 @@ ON_A_STORE = {
     "history": LISTS,
     "history --json": LISTS | {"rich"},
     "history --strategy sma --sort sharpe_ratio": LISTS,
-    "tag @ kept": WRITES,
-    "tag @ kept --json": WRITES | {"rich"},
-    "note @ Kept.": WRITES,
+    "tag @ kept": LISTS,
+    "tag @ kept --json": LISTS | {"rich"},
+    "note @ Kept.": LISTS,
     "delete @ --dry-run": LISTS,
     "history --tag kept": LISTS,
     "data list": LISTS,
@@ -66,7 +64,7 @@ ON_A_STORE = {
     "show @ --json": READS_FILES | {"rich"},
     "compare @~1 @": READS_FILES,
     "compare @~1 @ --json": READS_FILES | {"rich"},
-    "run --strategy sma --no-save --json": SELDOM | {"rich"},
+    "run --strategy sma --json": SELDOM | ORM | {"rich"},
 }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.errors import (
     ConflictError,
@@ -19,6 +18,7 @@ from ntrader.errors import (
     SchemaError,
 )
 from ntrader.storage.database import Database
+from ntrader.storage.transactions import Transaction
 from ntrader.storage.urls import DatabaseUrl
 from support.database import TestServer, execute
 
@@ -146,19 +146,19 @@ async def first(database: Database, query: str) -> Any:
     ],
 )
 async def test_a_connection_has_our_settings(database: Database, setting: str, value: Any) -> None:
-    async with database.transaction() as connection:
-        assert await connection.scalar(text(f"SHOW {setting}")) == value
+    async with database.transaction() as transaction:
+        assert await transaction.scalar(text(f"SHOW {setting}")) == value
     assert await first(database, f"SHOW {setting}") == value
 
 
 async def test_a_transaction_is_kept_whole(database: Database, database_url: str) -> None:
     await execute(database_url, "CREATE TABLE t (x int)")
-    async with database.transaction() as connection:
-        await connection.execute(text("INSERT INTO t VALUES (1)"))
+    async with database.transaction() as transaction:
+        await transaction.execute(text("INSERT INTO t VALUES (1)"))
 
     async def give_up() -> None:
-        async with database.transaction() as connection:
-            await connection.execute(text("INSERT INTO t VALUES (2)"))
+        async with database.transaction() as transaction:
+            await transaction.execute(text("INSERT INTO t VALUES (2)"))
             raise NotFoundError
 
     with pytest.raises(NotFoundError):
@@ -168,8 +168,8 @@ async def test_a_transaction_is_kept_whole(database: Database, database_url: str
 
 async def test_a_command_keeps_one_connection(database: Database) -> None:
     before = await first(database, "SELECT pg_backend_pid()")
-    async with database.transaction() as connection:
-        assert await connection.scalar(text("SELECT pg_backend_pid()")) == before
+    async with database.transaction() as transaction:
+        assert await transaction.scalar(text("SELECT pg_backend_pid()")) == before
     await database.close()
     assert await first(database, "SELECT pg_backend_pid()") != before
 
@@ -291,16 +291,16 @@ async def test_errors_of_the_server_become_ours(
     database: Database, query: str, kind: type[Exception], message: str
 ) -> None:
     with pytest.raises(kind, match=message) as caught:
-        async with database.transaction() as connection:
-            await connection.execute(text(query))
+        async with database.transaction() as transaction:
+            await transaction.execute(text(query))
     assert type(caught.value) is kind
     assert caught.value.__cause__ is not None
 
 
 async def test_a_read_only_database_is_explained(database: Database) -> None:
-    async def write(connection: AsyncConnection) -> None:
-        await connection.execute(text("SET TRANSACTION READ ONLY"))
-        await connection.execute(text("CREATE TABLE t (x int)"))
+    async def write(transaction: Transaction) -> None:
+        await transaction.execute(text("SET TRANSACTION READ ONLY"))
+        await transaction.execute(text("CREATE TABLE t (x int)"))
 
     with pytest.raises(DatabaseError, match="read-only") as caught:
         await database.run(write)
@@ -324,10 +324,10 @@ async def test_a_kept_connection_that_died_is_replaced(
 async def test_work_that_loses_its_connection_every_time_is_given_up(database_url: str) -> None:
     attempts: list[int] = []
 
-    async def work(connection: AsyncConnection) -> None:
-        attempts.append(await connection.scalar(text("SELECT pg_backend_pid()")))
+    async def work(transaction: Transaction) -> None:
+        attempts.append(await transaction.scalar(text("SELECT pg_backend_pid()")))
         await execute(database_url, END_OTHERS)
-        await connection.execute(text("SELECT 1"))
+        await transaction.execute(text("SELECT 1"))
 
     async with Database.open(f"{database_url}&connect_timeout=0.5") as database:
         with pytest.raises(DatabaseUnavailableError):
@@ -340,11 +340,11 @@ async def test_work_that_lost_its_connection_is_done_again(database_url: str) ->
     revived: list[str] = []
     attempts: list[int] = []
 
-    async def work(connection: AsyncConnection) -> int:
-        attempts.append(await connection.scalar(text("SELECT pg_backend_pid()")))
+    async def work(transaction: Transaction) -> int:
+        attempts.append(await transaction.scalar(text("SELECT pg_backend_pid()")))
         if len(attempts) == 1:
             await execute(database_url, END_OTHERS)
-        await connection.execute(text("CREATE TABLE made_once (x int)"))
+        await transaction.execute(text("CREATE TABLE made_once (x int)"))
         return len(attempts)
 
     async with Database.open(database_url, revive=lambda: revived.append("again")) as database:
@@ -372,9 +372,9 @@ async def test_a_server_that_is_down_is_revived_until_that_fails() -> None:
 async def test_a_mistake_in_the_work_is_not_repeated(database_url: str) -> None:
     attempts: list[int] = []
 
-    async def work(connection: AsyncConnection) -> None:
+    async def work(transaction: Transaction) -> None:
         attempts.append(1)
-        await connection.execute(text("SELECT 1/0"))
+        await transaction.execute(text("SELECT 1/0"))
 
     async with Database.open(database_url, revive=lambda: None) as database:
         with pytest.raises(DatabaseError, match="division by zero"):

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 from sqlalchemy import Connection, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.queries import RunFilter
@@ -21,6 +20,7 @@ from ntrader.storage.jobs_tables import SERVICE_SCHEMA
 from ntrader.storage.runs import RunRepository
 from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA, TABLES
+from ntrader.storage.transactions import Transaction
 from support.database import execute
 from support.outcomes import make_result
 from support.saving import Saver, SaveRun
@@ -91,15 +91,15 @@ async def test_upgrade_downgrade_upgrade_leaves_no_difference(empty: Database) -
 
 
 async def test_autogenerate_finds_no_difference(database: Database) -> None:
-    async with database.transaction() as connection:
-        assert await connection.run_sync(difference) == []
+    async with database.transaction() as transaction:
+        assert await transaction.run_sync(difference) == []
 
 
 async def test_the_migrations_make_the_tables_that_the_program_describes(
     empty: Database, database: Database
 ) -> None:
-    await empty.run(lambda connection: connection.run_sync(SCHEMA.create_all))
-    await empty.run(lambda connection: connection.run_sync(SERVICE_SCHEMA.create_all))
+    await empty.run(lambda transaction: transaction.run_sync(SCHEMA.create_all))
+    await empty.run(lambda transaction: transaction.run_sync(SERVICE_SCHEMA.create_all))
     described, migrated = await schema_of(empty), await schema_of(database)
     for part in ("constraints", "indexes", "enums"):
         ours = [row for row in migrated[part] if migrations.VERSION_TABLE not in str(row)]
@@ -107,9 +107,11 @@ async def test_the_migrations_make_the_tables_that_the_program_describes(
 
 
 async def test_autogenerate_sees_a_difference(database: Database) -> None:
-    await database.run(lambda connection: connection.execute(text("DROP INDEX ix_events_payload")))
-    async with database.transaction() as connection:
-        assert len(await connection.run_sync(difference)) == 1
+    await database.run(
+        lambda transaction: transaction.execute(text("DROP INDEX ix_events_payload"))
+    )
+    async with database.transaction() as transaction:
+        assert len(await transaction.run_sync(difference)) == 1
 
 
 def test_the_newest_revision_is_the_one_that_the_program_expects() -> None:
@@ -162,14 +164,14 @@ async def test_the_schema_of_a_newer_program_is_refused(
 async def test_who_migrates_waits_for_others_longer_than_for_a_table(
     empty_database_url: str,
 ) -> None:
-    async def limits(connection: AsyncConnection) -> list[str]:
+    async def limits(transaction: Transaction) -> list[str]:
         names = ("lock_timeout", "statement_timeout")
-        return [await connection.scalar(text(f"SHOW {name}")) for name in names]
+        return [await transaction.scalar(text(f"SHOW {name}")) for name in names]
 
     async with Database.open(f"{empty_database_url}&lock_timeout=300ms") as database:
-        async with database.transaction() as connection:
-            await migrations.take_migration_lock(connection)
-            assert await limits(connection) == ["300ms", "0"]
+        async with database.transaction() as transaction:
+            await migrations.take_migration_lock(transaction)
+            assert await limits(transaction) == ["300ms", "0"]
         assert await database.run(limits) == ["300ms", "1min"]
 
 
@@ -181,8 +183,8 @@ async def test_tables_of_others_are_left_alone(empty: Database, empty_database_u
         "INSERT INTO alembic_version VALUES ('theirs')",
     )
     await migrations.upgrade(empty)
-    async with empty.transaction() as connection:
-        assert await connection.run_sync(difference) == []
+    async with empty.transaction() as transaction:
+        assert await transaction.run_sync(difference) == []
     await migrations.downgrade(empty, "base")
     rows = await empty.fetch(text("SELECT version_num FROM alembic_version, (SELECT FROM users)"))
     assert rows == []

@@ -96,13 +96,13 @@ async def fill(store: Store) -> None:
             for number in range(500)
         ]
     )
-    await store.database.run(lambda connection: connection.execute(text("ANALYZE")))
+    await store.database.run(lambda transaction: transaction.execute(text("ANALYZE")))
 
 
 async def nodes_of(store: Store, statement: Any) -> list[dict[str, Any]]:
-    async with store.database.transaction() as connection:
-        await connection.execute(text("SET LOCAL enable_seqscan = off"))
-        found = await connection.scalar(Explain(statement, "FORMAT JSON, COSTS OFF"))
+    async with store.database.transaction() as transaction:
+        await transaction.execute(text("SET LOCAL enable_seqscan = off"))
+        found = await transaction.scalar(Explain(statement, "FORMAT JSON, COSTS OFF"))
     (plan,) = json.loads(found) if isinstance(found, str) else found
     return list(_walk(plan["Plan"]))
 

@@ -680,9 +680,9 @@ async def change_kept_source(store: Store, more: str) -> None:
         f"UPDATE strategy_sources SET files = files || '{more}'",
         "ALTER TABLE strategy_sources ENABLE TRIGGER USER",
     )
-    async with store.database.transaction() as connection:
+    async with store.database.transaction() as transaction:
         for statement in statements:
-            await connection.execute(text(statement))
+            await transaction.execute(text(statement))
 
 
 async def test_a_source_that_was_changed_in_the_table_is_refused(store: Store) -> None:

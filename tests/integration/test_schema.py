@@ -46,7 +46,7 @@ async def count(database: Database, table: Table) -> int:
 
 
 async def write(database: Database, statement: Executable) -> None:
-    await database.run(lambda connection: connection.execute(statement))
+    await database.run(lambda transaction: transaction.execute(statement))
 
 
 async def refused(database: Database, statement: Executable, rule: str) -> None:

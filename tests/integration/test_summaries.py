@@ -13,6 +13,7 @@ from ntrader.domain.queries import RunFilter, RunOrder
 from ntrader.domain.runs import RunStatus
 from ntrader.domain.summaries import MetricSummary, StrategySummary
 from ntrader.storage.store import Store
+from ntrader.storage.transactions import Transaction
 from support.outcomes import NOW
 from support.saving import Saver
 
@@ -152,9 +153,13 @@ async def test_a_summary_counts_only_what_the_filter_means(store: Store) -> None
 async def test_a_save_that_is_undone_leaves_no_trace_in_the_statistics(store: Store) -> None:
     run = await Saver(store.database).save_new(strategy="sma")
     before = await store.runs.summaries(EVERYTHING)
-    async with store.database.transaction() as connection:
-        await connection.execute(text("DELETE FROM backtest_runs"))
-        await connection.rollback()
+
+    async def begin_to_delete(transaction: Transaction) -> None:
+        await transaction.execute(text("DELETE FROM backtest_runs"))
+        raise RuntimeError("undone")
+
+    with pytest.raises(RuntimeError, match="undone"):
+        await store.database.run(begin_to_delete)
 
     assert await store.runs.summaries(EVERYTHING) == before
     assert (await store.runs.get(run)).run_id == run

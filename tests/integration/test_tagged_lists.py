@@ -74,7 +74,7 @@ async def test_a_tag_has_the_time_of_its_run_however_it_was_written(
     await store.runs.add_many([run])
     assert await copies_that_differ(store) == (3, 0)
 
-    async with store.database.transaction() as connection:
-        await connection.execute(text("UPDATE run_tags SET run_created_at = 'epoch'"))
+    async with store.database.transaction() as transaction:
+        await transaction.execute(text("UPDATE run_tags SET run_created_at = 'epoch'"))
 
     assert await copies_that_differ(store) == (3, 0)

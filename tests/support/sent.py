@@ -21,10 +21,8 @@ async def statements_of(store: Store) -> AsyncIterator[list[str]]:
     def note(_connection: Any, _cursor: Any, statement: str, *_rest: Any) -> None:
         sent.append(statement)
 
-    async with store.database.transaction() as connection:
-        raw = await connection.get_raw_connection()
-        driver = raw.driver_connection
-    assert driver is not None
+    async with store.database.transaction() as transaction:
+        driver = transaction.driver
     driver.add_query_logger(note_driver := lambda query: sent.append(query.query))
     event.listen(Engine, "before_cursor_execute", note)
     try:

@@ -15,7 +15,7 @@ from ntrader.storage.database import Database
 from ntrader.storage.tables import notes_table, tags_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 
 class AnnotationRepository:
@@ -36,7 +36,7 @@ class AnnotationRepository:
         if not said:
             return
         try:
-            await self._database.run(lambda connection: annotate_run(connection, run_id, said))
+            await self._database.run(lambda transaction: annotate_run(transaction, run_id, said))
         except ConflictError as error:
             # Somebody deleted it a moment ago: there is nothing to refer to.
             raise NotFoundError(
@@ -56,7 +56,7 @@ class AnnotationRepository:
         statement = delete(tags_table).where(
             tags_table.c.run_id == run_id, tags_table.c.tag.in_(tags)
         )
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(lambda transaction: transaction.execute(statement))
 
     async def set_note(self, run_id: UUID, note: str) -> None:
         """Write the run's note in place of the one that it has.
@@ -69,23 +69,23 @@ class AnnotationRepository:
     async def clear_note(self, run_id: UUID) -> None:
         """Remove the run's note, if it has one."""
         statement = delete(notes_table).where(notes_table.c.run_id == run_id)
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(lambda transaction: transaction.execute(statement))
 
 
-async def annotate_run(connection: AsyncConnection, run_id: UUID, said: Annotations) -> None:
+async def annotate_run(transaction: Transaction, run_id: UUID, said: Annotations) -> None:
     """Put tags and a note on a run within a transaction; the note replaces another."""
     if said.tags:
-        await connection.execute(
+        await transaction.execute(
             insert(tags_table).on_conflict_do_nothing(),
             [{"run_id": run_id, "tag": tag} for tag in said.tags],
         )
     if said.note is not None:
-        await _write_note(connection, run_id, said.note)
+        await _write_note(transaction, run_id, said.note)
 
 
-async def _write_note(connection: AsyncConnection, run_id: UUID, note: str) -> None:
+async def _write_note(transaction: Transaction, run_id: UUID, note: str) -> None:
     statement = insert(notes_table).values(run_id=run_id, note=note)
-    await connection.execute(
+    await transaction.execute(
         statement.on_conflict_do_update(
             index_elements=["run_id"],
             set_={"note": statement.excluded.note, "updated_at": func.now()},

@@ -27,37 +27,37 @@ from ntrader.storage.tables import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 BATCH = 500
 """How many runs are worth one transaction: more are not faster, and take more memory."""
 
 
-async def copy_runs(connection: AsyncConnection, runs: Iterable[NewRun]) -> int:
+async def copy_runs(transaction: Transaction, runs: Iterable[NewRun]) -> int:
     """Save the runs that are not there yet, within a transaction; return how many were new.
 
     An original that is neither there nor among them is forgotten.
     """
     wanted = {run.run_id: run for run in runs}
     originals = {run.reproduced_from for run in wanted.values() if run.reproduced_from}
-    there = await _saved(connection, {*wanted, *originals})
+    there = await _saved(transaction, {*wanted, *originals})
     new = [run for run_id, run in wanted.items() if run_id not in there]
     if not new:
         return 0
     known = there | wanted.keys()
     values = [run.values(original=_known(run.reproduced_from, known)) for run in new]
-    await _copy(connection, runs_table, values)
-    ids = await _saved(connection, {run.run_id for run in new})
+    await _copy(transaction, runs_table, values)
+    ids = await _saved(transaction, {run.run_id for run in new})
     await _copy(
-        connection,
+        transaction,
         artifacts_table,
         [rows.artifact_values(artifact) for run in new for artifact in run.artifacts],
     )
-    await _copy(connection, events_table, [row for run in new for row in _event_rows(run)])
-    await _annotate(connection, new)
+    await _copy(transaction, events_table, [row for run in new for row in _event_rows(run)])
+    await _annotate(transaction, new)
     # Last: the triggers on it lock the statistics of these strategies until the commit.
     await _copy(
-        connection,
+        transaction,
         metrics_table,
         [
             {
@@ -72,8 +72,8 @@ async def copy_runs(connection: AsyncConnection, runs: Iterable[NewRun]) -> int:
     return len(new)
 
 
-async def _saved(connection: AsyncConnection, run_ids: Collection[UUID]) -> dict[UUID, int]:
-    found = await connection.execute(_IDS, {"run_ids": list(run_ids)})
+async def _saved(transaction: Transaction, run_ids: Collection[UUID]) -> dict[UUID, int]:
+    found = await transaction.execute(_IDS, {"run_ids": list(run_ids)})
     return {row.run_id: row.id for row in found}
 
 
@@ -99,23 +99,22 @@ def _event_rows(run: NewRun) -> Iterable[dict[str, Any]]:
         }
 
 
-async def _annotate(connection: AsyncConnection, runs: Iterable[NewRun]) -> None:
+async def _annotate(transaction: Transaction, runs: Iterable[NewRun]) -> None:
     said = [(run.run_id, run.annotations) for run in runs if run.annotations]
     tags = [{"run_id": run_id, "tag": tag} for run_id, each in said for tag in each.tags]
     notes = [{"run_id": run_id, "note": each.note} for run_id, each in said if each.note]
-    await _copy(connection, tags_table, tags)
-    await _copy(connection, notes_table, notes)
+    await _copy(transaction, tags_table, tags)
+    await _copy(transaction, notes_table, notes)
 
 
 async def _copy(
-    connection: AsyncConnection, table: Table, values: Sequence[Mapping[str, Any]]
+    transaction: Transaction, table: Table, values: Sequence[Mapping[str, Any]]
 ) -> None:
     if not values:
         return
     columns = list(values[0])
     encoders = [_encoder(table, name) for name in columns]
-    raw = await connection.get_raw_connection()
-    await raw.driver_connection.copy_records_to_table(  # type: ignore[union-attr]
+    await transaction.driver.copy_records_to_table(
         table.name,
         columns=columns,
         records=[

@@ -10,7 +10,6 @@ from uuid import UUID
 
 from sqlalchemy import bindparam, func, literal, select, text, tuple_
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Text, Uuid
 
 from ntrader.domain.artifacts import Artifact
@@ -23,6 +22,7 @@ from ntrader.storage.migrations import HEAD, bring_to, current_version, take_mig
 from ntrader.storage.service_tables import SERVICE_TABLES
 from ntrader.storage.tables import SCHEMA, artifacts_table, datasets_table
 from ntrader.storage.timeouts import LOAD_SECONDS
+from ntrader.storage.transactions import Transaction
 
 PART_BYTES = 8 << 20
 """How many bytes of rows are handed on at once, the last row of them whole."""
@@ -74,17 +74,17 @@ type Take = Callable[[bytes], None]
 class Snapshot:
     """A store as it was at one moment, whatever is saved or deleted meanwhile."""
 
-    connection: AsyncConnection
+    transaction: Transaction
     revision: str
 
     async def datasets(self) -> tuple[Dataset, ...]:
         """Return all datasets."""
-        found = await self.connection.execute(datasets_table.select())
+        found = await self.transaction.execute(datasets_table.select())
         return tuple(rows.dataset_from(row) for row in found)
 
     async def count_files(self) -> int:
         """Return how many files of runs there are."""
-        count: int | None = await self.connection.scalar(
+        count: int | None = await self.transaction.scalar(
             select(func.count()).select_from(artifacts_table)
         )
         return count or 0
@@ -95,7 +95,7 @@ class Snapshot:
         key = (artifacts_table.c.run_id, artifacts_table.c.id)
         while True:
             found = (
-                await self.connection.execute(
+                await self.transaction.execute(
                     artifacts_table.select()
                     .where(tuple_(*key) > tuple_(*map(literal, last)))
                     .order_by(*key)
@@ -117,9 +117,8 @@ class Snapshot:
         columns = await self._columns(table)
         parts = _Parts(take)
         listed = ", ".join(f'"{column}"' for column in columns)
-        raw = await self.connection.get_raw_connection()
         # By the first column, the key: an original comes before the run that reproduced it.
-        done = await raw.driver_connection.copy_from_query(  # type: ignore[union-attr]
+        done = await self.transaction.driver.copy_from_query(
             f'SELECT {listed} FROM "{table}" ORDER BY 1',  # noqa: S608
             output=parts.receive,
             format="text",
@@ -130,7 +129,7 @@ class Snapshot:
         )
 
     async def _columns(self, table: str) -> tuple[str, ...]:
-        found = await self.connection.execute(_COLUMNS, {"table": table})
+        found = await self.transaction.execute(_COLUMNS, {"table": table})
         return tuple(found.scalars())
 
 
@@ -138,13 +137,15 @@ class Snapshot:
 async def snapshot(database: Database) -> AsyncIterator[Snapshot]:
     """Give the store as it is now; writers go on, migrations wait."""
     present = await database.fetch(_PRESENT)
-    async with database.transaction() as connection:
-        await connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
+    async with database.transaction() as transaction:
+        await transaction.execute(
+            text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        )
         # Before the snapshot is taken, by the next statement: nothing migrates in between.
         listed = ", ".join(f'"{row.name}"' for row in present)
-        await connection.execute(text(f"LOCK TABLE {listed} IN ACCESS SHARE MODE"))
-        await connection.execute(text(_SETTINGS))
-        yield Snapshot(connection, await current_version(connection) or "")
+        await transaction.execute(text(f"LOCK TABLE {listed} IN ACCESS SHARE MODE"))
+        await transaction.execute(text(_SETTINGS))
+        yield Snapshot(transaction, await current_version(transaction) or "")
 
 
 async def refuse_full(database: Database) -> None:
@@ -153,8 +154,8 @@ async def refuse_full(database: Database) -> None:
     Raises:
         ConflictError: it is not.
     """
-    async with database.transaction() as connection:
-        if not await _is_empty(connection):
+    async with database.transaction() as transaction:
+        if not await _is_empty(transaction):
             raise _not_empty()
 
 
@@ -172,49 +173,49 @@ async def load(
         SchemaError: the revision is not known.
     """
 
-    async def fill(connection: AsyncConnection) -> None:
-        await take_migration_lock(connection)
-        await load_rows(connection, revision, contents, content)
-        await bring_to(connection, HEAD)
+    async def fill(transaction: Transaction) -> None:
+        await take_migration_lock(transaction)
+        await load_rows(transaction, revision, contents, content)
+        await bring_to(transaction, HEAD)
 
     await database.run(fill, seconds=LOAD_SECONDS)
 
 
 async def load_rows(
-    connection: AsyncConnection,
+    transaction: Transaction,
     revision: str,
     contents: DumpContents,
     content: Callable[[str], Iterable[bytes]],
 ) -> None:
     """Fill an empty store, whose schema is of `revision` then; errors as for `load`."""
-    await connection.execute(text(_SETTINGS))
-    await _lock_tables(connection)
-    if not await _is_empty(connection):
+    await transaction.execute(text(_SETTINGS))
+    await _lock_tables(transaction)
+    if not await _is_empty(transaction):
         raise _not_empty()
     if strangers := contents.tables.keys() - set(_ORDER):
         raise DamagedError(f"The dump has a table {min(strangers)}, which is none of ours.")
-    await bring_to(connection, revision)
+    await bring_to(transaction, revision)
     for table in _ORDER:
         if table in contents.tables:
-            await _fill(connection, table, contents.tables[table], content(table))
-    where = await connection.scalar(_FOREIGN_PLACE, {"plain": f"^{PLAIN_FILENAME}$"})
+            await _fill(transaction, table, contents.tables[table], content(table))
+    where = await transaction.scalar(_FOREIGN_PLACE, {"plain": f"^{PLAIN_FILENAME}$"})
     if where is not None:
         raise DamagedError(f"The dump names a file that is not in its run's place: {where!r}.")
     datasets = list(contents.deleted_datasets)
     runs = list(contents.deleted_runs)
-    await connection.execute(_DELETE_RUNS, {"runs": runs, "datasets": datasets})
-    await connection.execute(_DELETE_DATASETS, {"datasets": datasets})
+    await transaction.execute(_DELETE_RUNS, {"runs": runs, "datasets": datasets})
+    await transaction.execute(_DELETE_DATASETS, {"datasets": datasets})
 
 
-async def _is_empty(connection: AsyncConnection) -> bool:
+async def _is_empty(transaction: Transaction) -> bool:
     """Whether the store has no row, or no tables even.
 
     The service's tables count: a migration back to an earlier revision would drop them.
     """
     for table in (*_ORDER, *sorted(SERVICE_TABLES)):
-        if await connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
+        if await transaction.scalar(text("SELECT to_regclass(:table)"), {"table": table}) is None:
             continue
-        if await connection.scalar(text(f'SELECT EXISTS (SELECT FROM "{table}")')):  # noqa: S608
+        if await transaction.scalar(text(f'SELECT EXISTS (SELECT FROM "{table}")')):  # noqa: S608
             return False
     return True
 
@@ -227,31 +228,30 @@ def _not_empty() -> ConflictError:
     )
 
 
-async def _lock_tables(connection: AsyncConnection) -> None:
+async def _lock_tables(transaction: Transaction) -> None:
     for table in _ORDER:
-        if await connection.scalar(text("SELECT to_regclass(:table)"), {"table": table}):
+        if await transaction.scalar(text("SELECT to_regclass(:table)"), {"table": table}):
             # Nobody else writes between the look and the end of the transaction.
-            await connection.execute(text(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE'))
+            await transaction.execute(text(f'LOCK TABLE "{table}" IN EXCLUSIVE MODE'))
 
 
 async def _fill(
-    connection: AsyncConnection, table: str, about: TableContents, content: Iterable[bytes]
+    transaction: Transaction, table: str, about: TableContents, content: Iterable[bytes]
 ) -> None:
-    raw = await connection.get_raw_connection()
-    done = await raw.driver_connection.copy_to_table(  # type: ignore[union-attr]
+    done = await transaction.driver.copy_to_table(
         table, source=_given(content), columns=list(about.columns), format="text"
     )
     if int(done.split()[-1]) != about.rows:
         raise DamagedError(f"The dump has another number of rows in {table} than it says.")
-    if await connection.scalar(_HAS_IDENTITY, {"table": table}):
+    if await transaction.scalar(_HAS_IDENTITY, {"table": table}):
         # What is saved next follows what was saved before.
-        await connection.execute(
+        await transaction.execute(
             text(
                 f"SELECT setval(pg_get_serial_sequence('{table}', 'id'), max(id))"  # noqa: S608
                 f' FROM "{table}" HAVING max(id) IS NOT NULL'
             )
         )
-    await connection.execute(text(f'ANALYZE "{table}"'))
+    await transaction.execute(text(f'ANALYZE "{table}"'))
 
 
 async def _given(content: Iterable[bytes]) -> AsyncIterator[bytes]:

@@ -1,8 +1,4 @@
-"""The way to PostgreSQL: connections, transactions, and patience with both.
-
-What reads does without `sqlalchemy.ext.asyncio`, which brings the whole ORM along: to load it takes
-a quarter of the time of a command that reads. It is imported by the first transaction.
-"""
+"""The way to PostgreSQL: connections, transactions, and patience with both."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from functools import cached_property, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
@@ -31,11 +27,12 @@ from ntrader.errors import (
 from ntrader.storage.backoff import backoff
 from ntrader.storage.statements import Statements
 from ntrader.storage.timeouts import CLOSE_SECONDS, IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
+from ntrader.storage.transactions import Transaction, transaction_on
 from ntrader.storage.translation import SERVER_RUNS, hint_for, is_transient, translated_errors
 from ntrader.storage.urls import DatabaseUrl
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+    from sqlalchemy import Connection
 
 OLDEST_MAJOR = 16
 
@@ -126,6 +123,8 @@ class Database:
             json_deserializer=_reader_of_json(pooled=pooled),
             **(_SERVICE_POOL if pooled else _COMMAND_POOL),
         )
+        # The same connections, in transactions.
+        self._writing = self._engine.execution_options(isolation_level="READ COMMITTED")
         self._statements = Statements(self._engine.dialect)
         event.listen(self._engine, "checkout", _refuse_closed)
         pool = type(self._engine.pool)
@@ -156,19 +155,16 @@ class Database:
         return pool.checkedout(), pool.checkedin()
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        """Give a connection in a transaction, which is committed unless the block raises."""
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Give a transaction, which is committed unless the block raises."""
         connection = await self._persistently(self._checked_out)
-        try:
-            with translated_errors():
-                async with connection.begin():
-                    yield connection
-        finally:
-            await connection.close()
+        with translated_errors():
+            async with transaction_on(connection) as transaction:
+                yield transaction
 
     async def run[T](
         self,
-        work: Callable[[AsyncConnection], Awaitable[T]],
+        work: Callable[[Transaction], Awaitable[T]],
         *,
         seconds: float | None = None,
     ) -> T:
@@ -179,9 +175,10 @@ class Database:
         """
 
         async def attempt() -> T:
+            connection = await self._checked_out()
             with translated_errors():
-                async with self._writing.begin() as connection:
-                    return await work(connection)
+                async with transaction_on(connection) as transaction:
+                    return await work(transaction)
 
         return await self._persistently(attempt, seconds=seconds)
 
@@ -228,16 +225,9 @@ class Database:
         finally:
             await greenlet_spawn(pooled.close)
 
-    @cached_property
-    def _writing(self) -> AsyncEngine:
-        """The same connections, in transactions."""
-        from sqlalchemy.ext.asyncio import AsyncEngine
-
-        return AsyncEngine(self._engine.execution_options(isolation_level="READ COMMITTED"))
-
-    async def _checked_out(self) -> AsyncConnection:
+    async def _checked_out(self) -> Connection:
         with translated_errors():
-            return await self._writing.connect()
+            return await greenlet_spawn(self._writing.connect)
 
     async def _persistently[T](
         self, attempt: Callable[[], Awaitable[T]], *, seconds: float | None = None

@@ -18,7 +18,7 @@ from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
 from ntrader.storage.tables import datasets_table, runs_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 _LIST = "`ntrader data list` lists the datasets."
 _INSTRUMENT = datasets_table.c.instrument
@@ -38,17 +38,17 @@ class DatasetRepository:
         """Save the dataset and return it, or return the one that has the same content."""
         values = rows.dataset_values(dataset)
 
-        async def save(connection: AsyncConnection) -> Dataset:
+        async def save(transaction: Transaction) -> Dataset:
             statement = (
                 insert(datasets_table)
                 .values(values)
                 .on_conflict_do_nothing(index_elements=["content_hash"])
                 .returning(*datasets_table.columns)
             )
-            row = (await connection.execute(statement)).one_or_none()
+            row = (await transaction.execute(statement)).one_or_none()
             if row is None:
                 same = _datasets().where(datasets_table.c.content_hash == dataset.content_hash)
-                row = (await connection.execute(same)).one()
+                row = (await transaction.execute(same)).one()
             return rows.dataset_from(row)
 
         return await self._database.run(save)
@@ -170,11 +170,11 @@ class DatasetRepository:
         """
         deleted = False
 
-        async def remove(connection: AsyncConnection) -> None:
+        async def remove(transaction: Transaction) -> None:
             nonlocal deleted
             statement = delete(datasets_table).where(datasets_table.c.id == dataset_id)
             # Of an attempt whose confirmation was lost the next one finds nothing.
-            deleted |= (await connection.execute(statement)).rowcount > 0
+            deleted |= (await transaction.execute(statement)).rowcount > 0
 
         try:
             await self._database.run(remove)

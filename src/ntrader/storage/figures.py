@@ -3,7 +3,6 @@
 from typing import Any
 
 from sqlalchemy import BigInteger, TextClause, bindparam, func, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.figures import EndedRun, ServiceFigures
 from ntrader.domain.runs import RunStatus
@@ -13,6 +12,7 @@ from ntrader.storage.jobs_queue import JobQueue
 from ntrader.storage.jobs_rescue import STALLED_SECONDS
 from ntrader.storage.jobs_schema import quoted
 from ntrader.storage.tables import runs_table as runs
+from ntrader.storage.transactions import Transaction
 
 MOST_ENDED = 10_000
 
@@ -43,11 +43,11 @@ async def newest_position(database: Database) -> int:
 async def read_figures(database: Database, queue: JobQueue, *, since: int) -> ServiceFigures:
     """Return the figures of now, with the runs that were saved after position `since`."""
 
-    async def work(connection: AsyncConnection) -> ServiceFigures:
-        saved = await connection.execute(_RUNS)
-        waiting = {row.status: row for row in await connection.execute(_QUEUE)}
-        deliveries = (await connection.execute(_DELIVERIES)).one()
-        ended = await connection.execute(
+    async def work(transaction: Transaction) -> ServiceFigures:
+        saved = await transaction.execute(_RUNS)
+        waiting = {row.status: row for row in await transaction.execute(_QUEUE)}
+        deliveries = (await transaction.execute(_DELIVERIES)).one()
+        ended = await transaction.execute(
             select(
                 runs.c.id,
                 runs.c.strategy_name,
@@ -68,7 +68,7 @@ async def read_figures(database: Database, queue: JobQueue, *, since: int) -> Se
             queue_age_seconds=0.0 if queued is None else queued.age,
             deliveries=deliveries.deliveries,
             deliveries_age_seconds=deliveries.age,
-            workers=await connection.scalar(_workers(queue.schema)) or 0,
+            workers=await transaction.scalar(_workers(queue.schema)) or 0,
             ended=[_ended(row) for row in ended],
         )
 

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from sqlalchemy import delete, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.storage.database import Database
 from ntrader.storage.jobs_tables import idempotency_table as keys
+from ntrader.storage.transactions import Transaction
 
 KEPT = "24 hours"
 _ABANDONED = "5 minutes"
@@ -42,23 +42,23 @@ class IdempotencyRepository:
         So is one that somebody began minutes ago and has not answered: its process has ended.
         """
 
-        async def work(connection: AsyncConnection) -> Claim:
-            await connection.execute(
+        async def work(transaction: Transaction) -> Claim:
+            await transaction.execute(
                 delete(keys).where(keys.c.created_at < func.now() - text(f"interval '{KEPT}'"))
             )
             mine = (keys.c.scope == scope, keys.c.key == key)
             statement = insert(keys).values(scope=scope, key=key, request_hash=request_hash)
-            added = await connection.execute(statement.on_conflict_do_nothing())
+            added = await transaction.execute(statement.on_conflict_do_nothing())
             is_new = added.rowcount > 0
             if not is_new:
-                taken_over = await connection.execute(
+                taken_over = await transaction.execute(
                     update(keys)
                     .where(*mine, keys.c.answer.is_(None), keys.c.request_hash == request_hash)
                     .where(keys.c.claimed_at < func.now() - text(f"interval '{_ABANDONED}'"))
                     .values(claimed_at=func.now())
                 )
                 is_new = taken_over.rowcount > 0
-            row = (await connection.execute(select(keys).where(*mine))).one()
+            row = (await transaction.execute(select(keys).where(*mine))).one()
             return Claim(row.subject, row.request_hash, row.answer, not is_new)
 
         return await self._database.run(work)
@@ -66,7 +66,7 @@ class IdempotencyRepository:
     async def answer(self, scope: str, key: str, answer: dict[str, Any]) -> None:
         """Keep what was answered."""
         await self._database.run(
-            lambda connection: connection.execute(
+            lambda transaction: transaction.execute(
                 update(keys).where(keys.c.scope == scope, keys.c.key == key).values(answer=answer)
             )
         )
@@ -74,7 +74,7 @@ class IdempotencyRepository:
     async def release(self, scope: str, key: str) -> None:
         """Let a request be tried again that failed for no fault of its own."""
         await self._database.run(
-            lambda connection: connection.execute(
+            lambda transaction: transaction.execute(
                 delete(keys).where(
                     keys.c.scope == scope, keys.c.key == key, keys.c.answer.is_(None)
                 )

@@ -23,7 +23,6 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.submissions import (
     FINAL,
@@ -36,6 +35,7 @@ from ntrader.errors import NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.jobs_queue import JobQueue
 from ntrader.storage.jobs_tables import submissions_table as submissions
+from ntrader.storage.transactions import Transaction
 from ntrader.storage.webhooks import announce
 
 CHANNEL = "ntrader_submissions"
@@ -72,7 +72,7 @@ class SubmissionRepository:
     async def add(self, new: NewSubmission) -> Submission:
         """Accept a run and put it into the queue; one that is accepted already stays as it is."""
 
-        async def accept(connection: AsyncConnection) -> Submission:
+        async def accept(transaction: Transaction) -> Submission:
             values = {
                 "run_id": new.run_id,
                 "kind": new.kind,
@@ -83,13 +83,13 @@ class SubmissionRepository:
                 "request_id": new.request_id,
             }
             statement = insert(submissions).values(values).on_conflict_do_nothing()
-            if (await connection.execute(statement)).rowcount:
-                job_id = await self.queue.put_run(connection, new.run_id)
-                await connection.execute(
+            if (await transaction.execute(statement)).rowcount:
+                job_id = await self.queue.put_run(transaction, new.run_id)
+                await transaction.execute(
                     update(submissions).where(_is(new.run_id)).values(job_id=job_id)
                 )
-                await _tell(connection, new.run_id)
-            return _submission((await connection.execute(_select().where(_is(new.run_id)))).one())
+                await _tell(transaction, new.run_id)
+            return _submission((await transaction.execute(_select().where(_is(new.run_id)))).one())
 
         return await self.database.run(accept)
 
@@ -157,8 +157,8 @@ class SubmissionRepository:
     async def tell_progress(self, run_id: UUID, progress: RunProgress) -> None:
         """Note how far the run has come."""
 
-        async def note(connection: AsyncConnection) -> None:
-            await connection.execute(_PROGRESS, {"run_id": run_id, "progress": progress.to_dict()})
+        async def note(transaction: Transaction) -> None:
+            await transaction.execute(_PROGRESS, {"run_id": run_id, "progress": progress.to_dict()})
 
         await self.database.run(note)
 
@@ -178,7 +178,7 @@ class SubmissionRepository:
         Returns None where it has ended before, or is unknown.
         """
 
-        async def work(connection: AsyncConnection) -> Submission | None:
+        async def work(transaction: Transaction) -> Submission | None:
             waits = submissions.c.status == SubmissionStatus.QUEUED
             cancelled, cancelling = SubmissionStatus.CANCELLED, SubmissionStatus.CANCELLING
             status = submissions.c.status.type
@@ -194,42 +194,42 @@ class SubmissionRepository:
                 .where(submissions.c.status.in_(_CANCELLABLE))
                 .returning(*_COLUMNS, submissions.c.job_id)
             )
-            row = (await connection.execute(statement)).one_or_none()
+            row = (await transaction.execute(statement)).one_or_none()
             if row is None:
                 return None
             if row.job_id is not None:
-                await self.queue.cancel(connection, row.job_id)
-            return await self._told(connection, row)
+                await self.queue.cancel(transaction, row.job_id)
+            return await self._told(transaction, row)
 
         return await self.database.run(work)
 
     async def delete(self, run_id: UUID) -> bool:
         """Forget a submission that has ended; return whether there was one."""
 
-        async def work(connection: AsyncConnection) -> bool:
+        async def work(transaction: Transaction) -> bool:
             statement = delete(submissions).where(_is(run_id), submissions.c.status.in_(FINAL))
-            deleted = (await connection.execute(statement)).rowcount > 0
+            deleted = (await transaction.execute(statement)).rowcount > 0
             if deleted:
-                await _tell(connection, run_id)
+                await _tell(transaction, run_id)
             return deleted
 
         return await self.database.run(work)
 
     async def _change(self, statement: Update) -> Submission | None:
-        async def work(connection: AsyncConnection) -> Submission | None:
-            row = (await connection.execute(statement.returning(*_COLUMNS))).one_or_none()
+        async def work(transaction: Transaction) -> Submission | None:
+            row = (await transaction.execute(statement.returning(*_COLUMNS))).one_or_none()
             if row is None:
                 return None
-            return await self._told(connection, row)
+            return await self._told(transaction, row)
 
         return await self.database.run(work)
 
-    async def _told(self, connection: AsyncConnection, row: Row[Any]) -> Submission:
+    async def _told(self, transaction: Transaction, row: Row[Any]) -> Submission:
         """Return a submission that has changed, after telling of it who listens for that."""
-        await _tell(connection, row.run_id)
+        await _tell(transaction, row.run_id)
         changed = _submission(row)
         if changed.status.is_final:
-            await announce(connection, self.queue, changed)
+            await announce(transaction, self.queue, changed)
         return changed
 
 
@@ -249,8 +249,8 @@ def _select() -> Select[Any]:
     return select(*_COLUMNS)
 
 
-async def _tell(connection: AsyncConnection, run_id: UUID) -> None:
-    await connection.execute(select(func.pg_notify(CHANNEL, str(run_id))))
+async def _tell(transaction: Transaction, run_id: UUID) -> None:
+    await transaction.execute(select(func.pg_notify(CHANNEL, str(run_id))))
 
 
 def _submission(row: Row[Any]) -> Submission:

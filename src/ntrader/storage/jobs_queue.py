@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import BigInteger, DateTime, Text, bindparam, text
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.storage.jobs_schema import quoted
+from ntrader.storage.transactions import Transaction
 
 RUNS = "ntrader_runs"
 """The queue of runs."""
@@ -46,7 +46,7 @@ class JobQueue:
 
     async def put(
         self,
-        connection: AsyncConnection,
+        transaction: Transaction,
         task: str,
         arguments: dict[str, Any],
         *,
@@ -54,23 +54,23 @@ class JobQueue:
         at: datetime | None = None,
     ) -> int:
         """Put a job into a queue, to be done now or from `at` on; return its id."""
-        await self.enter(connection)
+        await self.enter(transaction)
         job_id: int = (
-            await connection.execute(
+            await transaction.execute(
                 _DEFER, {"queue": queue, "task": task, "args": arguments, "at": at}
             )
         ).scalar_one()
         return job_id
 
-    async def put_run(self, connection: AsyncConnection, run_id: UUID) -> int:
+    async def put_run(self, transaction: Transaction, run_id: UUID) -> int:
         """Put a run into the queue; return the job's id."""
-        return await self.put(connection, RUN_TASK, {"run_id": str(run_id)})
+        return await self.put(transaction, RUN_TASK, {"run_id": str(run_id)})
 
-    async def cancel(self, connection: AsyncConnection, job_id: int) -> None:
+    async def cancel(self, transaction: Transaction, job_id: int) -> None:
         """Take a waiting job out, or ask the worker that has it to stop; what has ended stays."""
-        await self.enter(connection)
-        await connection.execute(_CANCEL, {"job_id": job_id})
+        await self.enter(transaction)
+        await transaction.execute(_CANCEL, {"job_id": job_id})
 
-    async def enter(self, connection: AsyncConnection) -> None:
+    async def enter(self, transaction: Transaction) -> None:
         """Let what follows in the transaction find the queue, and its triggers each other."""
-        await connection.execute(_PATH, {"schema": quoted(self.schema)})
+        await transaction.execute(_PATH, {"schema": quoted(self.schema)})

@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from sqlalchemy import TextClause, bindparam, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import Float
 
 from ntrader.storage.database import Database
@@ -11,6 +10,7 @@ from ntrader.storage.jobs import CHANNEL
 from ntrader.storage.jobs_queue import JobQueue
 from ntrader.storage.jobs_schema import quoted
 from ntrader.storage.jobs_tables import submissions_table as submissions
+from ntrader.storage.transactions import Transaction
 
 STALLED_SECONDS = 12.0
 """A worker that has not been heard of for so long is gone."""
@@ -24,27 +24,27 @@ async def rescue(database: Database, queue: JobQueue) -> int:
     Any number of workers may do so at once: one of them does.
     """
 
-    async def work(connection: AsyncConnection) -> int:
-        if not await connection.scalar(text(f"SELECT pg_try_advisory_xact_lock({_KEY})")):
+    async def work(transaction: Transaction) -> int:
+        if not await transaction.scalar(text(f"SELECT pg_try_advisory_xact_lock({_KEY})")):
             return 0
-        await queue.enter(connection)
+        await queue.enter(transaction)
         freed = (
-            await connection.execute(_free(queue.schema), {"seconds": STALLED_SECONDS})
+            await transaction.execute(_free(queue.schema), {"seconds": STALLED_SECONDS})
         ).rowcount
-        lost = (await connection.execute(_lost(queue.schema))).scalars().all()
+        lost = (await transaction.execute(_lost(queue.schema))).scalars().all()
         for run_id in lost:
-            await _put_again(connection, queue, run_id)
+            await _put_again(transaction, queue, run_id)
         return freed + len(lost)
 
     return await database.run(work)
 
 
-async def _put_again(connection: AsyncConnection, queue: JobQueue, run_id: UUID) -> None:
-    job_id = await queue.put_run(connection, run_id)
-    await connection.execute(
+async def _put_again(transaction: Transaction, queue: JobQueue, run_id: UUID) -> None:
+    job_id = await queue.put_run(transaction, run_id)
+    await transaction.execute(
         update(submissions).where(submissions.c.run_id == run_id).values(job_id=job_id)
     )
-    await connection.execute(select(text(f"pg_notify('{CHANNEL}', '{run_id}')")))
+    await transaction.execute(select(text(f"pg_notify('{CHANNEL}', '{run_id}')")))
 
 
 def _free(schema: str) -> TextClause:

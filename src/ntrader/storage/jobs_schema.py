@@ -9,12 +9,12 @@ from importlib import resources
 from pathlib import Path
 
 from sqlalchemy import TextClause, text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.errors import SchemaError
 from ntrader.storage.database import Database
 from ntrader.storage.migrations import take_migration_lock
 from ntrader.storage.timeouts import MIGRATION_SECONDS
+from ntrader.storage.transactions import Transaction
 
 _APPLIED = "ntrader_applied_migrations"
 _NOTE = text(f"INSERT INTO {_APPLIED} VALUES (:name)")  # noqa: S608
@@ -37,7 +37,7 @@ async def ensure_queue(database: Database) -> str:
     schema = queue_schema(current)
     if not await _is_up_to_date(database, schema):
         await database.run(
-            lambda connection: _migrate(connection, schema), seconds=MIGRATION_SECONDS
+            lambda transaction: _migrate(transaction, schema), seconds=MIGRATION_SECONDS
         )
     return schema
 
@@ -60,12 +60,12 @@ async def _is_up_to_date(database: Database, schema: str) -> bool:
     return _migrations().keys() <= {row.name for row in applied}
 
 
-async def _migrate(connection: AsyncConnection, schema: str) -> None:
-    await take_migration_lock(connection)
-    if not await connection.scalar(_HAS_SCHEMA, {"schema": quoted(schema)}):
-        await connection.execute(text(f"CREATE SCHEMA {quoted(schema)}"))
-    is_new = not await connection.scalar(_IS_THERE, {"table": _table(schema)})
-    if is_new and await connection.scalar(
+async def _migrate(transaction: Transaction, schema: str) -> None:
+    await take_migration_lock(transaction)
+    if not await transaction.scalar(_HAS_SCHEMA, {"schema": quoted(schema)}):
+        await transaction.execute(text(f"CREATE SCHEMA {quoted(schema)}"))
+    is_new = not await transaction.scalar(_IS_THERE, {"table": _table(schema)})
+    if is_new and await transaction.scalar(
         _IS_THERE, {"table": f"{quoted(schema)}.procrastinate_jobs"}
     ):
         raise SchemaError(
@@ -73,30 +73,29 @@ async def _migrate(connection: AsyncConnection, schema: str) -> None:
             hint="Use a database of its own, or drop that schema.",
         )
     # procrastinate's scripts name nothing by its schema.
-    usual = await connection.scalar(text("SELECT current_setting('search_path')"))
-    await connection.execute(_SEARCH_PATH, {"path": quoted(schema)})
+    usual = await transaction.scalar(text("SELECT current_setting('search_path')"))
+    await transaction.execute(_SEARCH_PATH, {"path": quoted(schema)})
     if is_new:
-        await connection.execute(
+        await transaction.execute(
             text(
                 f"CREATE TABLE {_APPLIED} (name TEXT PRIMARY KEY, applied_at TIMESTAMPTZ NOT NULL"
                 " DEFAULT now())"
             )
         )
-        await _run_script(connection, _whole_schema())
-    known = {row.name for row in await connection.execute(_applied(schema))}
+        await _run_script(transaction, _whole_schema())
+    known = {row.name for row in await transaction.execute(_applied(schema))}
     for name, path in _migrations().items():
         if name in known:
             continue
         if not is_new:
-            await _run_script(connection, path.read_text(encoding="utf-8"))
-        await connection.execute(_NOTE, {"name": name})
-    await connection.execute(_SEARCH_PATH, {"path": usual})
+            await _run_script(transaction, path.read_text(encoding="utf-8"))
+        await transaction.execute(_NOTE, {"name": name})
+    await transaction.execute(_SEARCH_PATH, {"path": usual})
 
 
-async def _run_script(connection: AsyncConnection, script: str) -> None:
+async def _run_script(transaction: Transaction, script: str) -> None:
     # A prepared statement is one statement, a script is many.
-    raw = await connection.get_raw_connection()
-    await raw.driver_connection.execute(script)  # type: ignore[union-attr]
+    await transaction.driver.execute(script)
 
 
 def _table(schema: str) -> str:

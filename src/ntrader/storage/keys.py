@@ -16,7 +16,7 @@ from ntrader.storage.database import Database
 from ntrader.storage.service_tables import keys_table as keys
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 USE_NOTED = "1 minute"
 """Uses of a key are noted no more often than this."""
@@ -39,7 +39,7 @@ class KeyRepository:
             ConflictError: there is a key of that name which is not revoked.
         """
 
-        async def work(connection: AsyncConnection) -> ApiKey:
+        async def work(transaction: Transaction) -> ApiKey:
             values = {
                 "name": name,
                 "prefix": token.prefix,
@@ -48,12 +48,12 @@ class KeyRepository:
                 "expires_at": expires_at,
             }
             statement = insert(keys).values(values).on_conflict_do_nothing().returning(*_COLUMNS)
-            row = (await connection.execute(statement)).one_or_none()
+            row = (await transaction.execute(statement)).one_or_none()
             if row is not None:
                 return _key(row)
             # The connection may have been lost after it was kept.
             mine = select(*_COLUMNS).where(keys.c.hash == token.digest)
-            row = (await connection.execute(mine)).one_or_none()
+            row = (await transaction.execute(mine)).one_or_none()
             if row is None:
                 raise ConflictError(
                     f"There is a key {name} already.", hint="Revoke it first, or choose a name."
@@ -84,16 +84,16 @@ class KeyRepository:
             NotFoundError: there is none.
         """
 
-        async def work(connection: AsyncConnection) -> ApiKey | None:
+        async def work(transaction: Transaction) -> ApiKey | None:
             statement = update(keys).where(_named(reference), keys.c.revoked_at.is_(None))
-            revoked = await connection.execute(
+            revoked = await transaction.execute(
                 statement.values(revoked_at=func.now()).returning(*_COLUMNS)
             )
             row = revoked.one_or_none()
             if row is None:
                 before = select(*_COLUMNS).where(_named(reference))
                 newest = before.order_by(keys.c.revoked_at.desc()).limit(1)
-                row = (await connection.execute(newest)).one_or_none()
+                row = (await transaction.execute(newest)).one_or_none()
             return None if row is None else _key(row)
 
         found = await self._database.run(work)
@@ -110,7 +110,7 @@ class KeyRepository:
             keys.c.last_used_at < func.now() - text(f"interval '{USE_NOTED}'"),
         )
         statement = update(keys).where(keys.c.id == key_id, stale).values(last_used_at=func.now())
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(lambda transaction: transaction.execute(statement))
 
 
 def _named(reference: str) -> ColumnElement[bool]:

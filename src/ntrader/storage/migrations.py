@@ -21,7 +21,8 @@ from ntrader.storage.timeouts import MIGRATION_LOCK_FACTOR, MIGRATION_SECONDS
 
 if TYPE_CHECKING:
     from alembic.config import Config
-    from sqlalchemy.ext.asyncio import AsyncConnection
+
+    from ntrader.storage.transactions import Transaction
 
 VERSION_TABLE = "ntrader_alembic_version"
 HEAD = "0007"
@@ -80,14 +81,14 @@ async def upgrade(database: Database, revision: str = "head") -> None:
         SchemaError: as `ensure_schema`.
     """
     await database.run(
-        lambda connection: _migrate(connection, _upgrade, revision), seconds=MIGRATION_SECONDS
+        lambda transaction: _migrate(transaction, _upgrade, revision), seconds=MIGRATION_SECONDS
     )
 
 
 async def downgrade(database: Database, revision: str) -> None:
     """Migrate back to `revision`; `base` removes everything, the runs included."""
     await database.run(
-        lambda connection: _migrate(connection, _downgrade, revision), seconds=MIGRATION_SECONDS
+        lambda transaction: _migrate(transaction, _downgrade, revision), seconds=MIGRATION_SECONDS
     )
 
 
@@ -97,7 +98,7 @@ def script_directory() -> Path:
     return packed if packed.is_dir() else Path(__file__).parents[3] / "alembic"
 
 
-async def take_migration_lock(connection: AsyncConnection) -> None:
+async def take_migration_lock(transaction: Transaction) -> None:
     """Wait until nobody else migrates; the lock lasts until the transaction ends.
 
     A statement of this transaction may then take as long as it needs.
@@ -105,11 +106,11 @@ async def take_migration_lock(connection: AsyncConnection) -> None:
     Raises:
         DatabaseBusyError: somebody migrates for longer than we wait.
     """
-    usual = await connection.scalar(text("SHOW lock_timeout"))
-    await connection.execute(_WAIT_LONGER)
-    await connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
+    usual = await transaction.scalar(text("SHOW lock_timeout"))
+    await transaction.execute(_WAIT_LONGER)
+    await transaction.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK_KEY})"))
     # Whoever waits for the lock of a table holds up all who come later: not for long.
-    await connection.execute(
+    await transaction.execute(
         text("SELECT set_config('lock_timeout', :usual, true)"), {"usual": usual}
     )
 
@@ -122,41 +123,41 @@ def revisions() -> tuple[str, ...]:
     return tuple(script.revision for script in scripts)[::-1]
 
 
-async def bring_to(connection: AsyncConnection, revision: str) -> None:
+async def bring_to(transaction: Transaction, revision: str) -> None:
     """Migrate to `revision` in a transaction that has the migration lock and does more.
 
     A database that is further goes back: it must be empty.
     """
-    current = await current_version(connection)
+    current = await current_version(transaction)
     if current == revision:
         return
     known = revisions()
     back = current in known and known.index(current) > known.index(revision)
-    await connection.run_sync(_with_alembic, _downgrade if back else _upgrade, revision)
+    await transaction.run_sync(_with_alembic, _downgrade if back else _upgrade, revision)
 
 
 async def _migrate(
-    connection: AsyncConnection, command: Callable[[Config, str], None], revision: str
+    transaction: Transaction, command: Callable[[Config, str], None], revision: str
 ) -> None:
-    await take_migration_lock(connection)
-    current = await current_version(connection)
+    await take_migration_lock(transaction)
+    current = await current_version(transaction)
     # Somebody else may have done it while we waited.
     if revision == "head" and SchemaVersion(current).up_to_date:
         return
     try:
-        await connection.run_sync(_with_alembic, command, revision)
+        await transaction.run_sync(_with_alembic, command, revision)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) not in _TAKEN:
             raise
         raise _taken(current, error) from error
 
 
-async def current_version(connection: AsyncConnection) -> str | None:
+async def current_version(transaction: Transaction) -> str | None:
     """Return which version the database has, within a transaction."""
     # A query that fails would end the transaction.
-    if await connection.scalar(text(f"SELECT to_regclass('{VERSION_TABLE}')")) is None:
+    if await transaction.scalar(text(f"SELECT to_regclass('{VERSION_TABLE}')")) is None:
         return None
-    version: str | None = await connection.scalar(_VERSION)
+    version: str | None = await transaction.scalar(_VERSION)
     return version
 
 

@@ -29,7 +29,7 @@ from ntrader.storage.summaries import summary_from, summary_statement
 from ntrader.storage.tables import artifacts_table, events_table, runs_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 COUNT_CAP = 1_000
 
@@ -256,13 +256,13 @@ class RunRepository:
 
     async def _add_batch(self, runs: Sequence[NewRun]) -> int:
         try:
-            return await self._database.run(lambda connection: copy_runs(connection, runs))
+            return await self._database.run(lambda transaction: copy_runs(transaction, runs))
         except ConflictError:
             # One was saved meanwhile, or is wrong; `add` tells which.
             return sum([await self._add_one(run) for run in runs])
 
     async def _add_one(self, run: NewRun) -> bool:
-        return await self._database.run(lambda connection: save_run(connection, run))
+        return await self._database.run(lambda transaction: save_run(transaction, run))
 
     async def delete(self, run_ids: Iterable[UUID]) -> tuple[Artifact, ...]:
         """Delete runs with all that belongs to them; return the files to remove.
@@ -274,20 +274,20 @@ class RunRepository:
         # What an attempt removed whose confirmation was lost: the next one finds nothing.
         removed: tuple[Artifact, ...] | None = None
 
-        async def remove(connection: AsyncConnection) -> tuple[Artifact, ...]:
+        async def remove(transaction: Transaction) -> tuple[Artifact, ...]:
             nonlocal removed
-            files = await connection.execute(
+            files = await transaction.execute(
                 delete(artifacts_table)
                 .where(artifacts_table.c.run_id.in_(wanted))
                 .returning(*artifacts_table.columns)
             )
             artifacts = tuple(rows.artifact_from(row) for row in files)
-            deleted = await connection.scalars(
+            deleted = await transaction.execute(
                 delete(runs_table)
                 .where(runs_table.c.run_id.in_(wanted))
                 .returning(runs_table.c.run_id)
             )
-            missing = wanted.difference(deleted)
+            missing = wanted.difference(deleted.scalars())
             if removed is not None and missing == wanted:
                 return removed
             if missing:

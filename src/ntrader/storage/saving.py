@@ -13,7 +13,6 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-import asyncpg
 from sqlalchemy import Table
 from sqlalchemy.dialects import postgresql
 
@@ -33,7 +32,7 @@ from ntrader.storage.tables import (
 )
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 _ORIGINAL = "reproduced_from_run_id"
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]
@@ -70,7 +69,7 @@ class NewRun:
         )
 
 
-async def save_run(connection: AsyncConnection, run: NewRun) -> bool:
+async def save_run(transaction: Transaction, run: NewRun) -> bool:
     """Save a run, with all that belongs to it or not at all; return whether it was new.
 
     An original that is not there is forgotten. The statement goes straight to the driver, which
@@ -79,9 +78,8 @@ async def save_run(connection: AsyncConnection, run: NewRun) -> bool:
     """
     statement, names = _statement()
     values = _parameters(run)
-    raw = await connection.get_raw_connection()
-    driver: asyncpg.Connection = raw.driver_connection
-    return await driver.fetchval(statement, *(values[name] for name in names)) is not None
+    arguments = (values[name] for name in names)
+    return await transaction.driver.fetchval(statement, *arguments) is not None
 
 
 def _parameters(run: NewRun) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from ntrader.storage.database import Database
 from ntrader.storage.tables import sources_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 
 class SourceRepository:
@@ -32,8 +32,8 @@ class SourceRepository:
             .returning(sources_table.c.hash)
         )
 
-        async def save(connection: AsyncConnection) -> bool:
-            return await connection.scalar(statement) is not None
+        async def save(transaction: Transaction) -> bool:
+            return await transaction.scalar(statement) is not None
 
         return await self._database.run(save)
 

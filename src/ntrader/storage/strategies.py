@@ -15,7 +15,7 @@ from ntrader.storage.database import Database
 from ntrader.storage.tables import strategies_table
 
 if TYPE_CHECKING:
-    from sqlalchemy.ext.asyncio import AsyncConnection
+    from ntrader.storage.transactions import Transaction
 
 
 class StrategyRepository:
@@ -33,7 +33,7 @@ class StrategyRepository:
         found = await self._database.fetch(_row_of(spec.name, spec.version))
         if found and found[0].source_hash == spec.source_hash:
             return rows.strategy_from(found[0])
-        return await self._database.run(lambda connection: _save(connection, spec))
+        return await self._database.run(lambda transaction: _save(transaction, spec))
 
     async def find(self, name: str, version: str) -> StrategyRecord | None:
         """Return the strategy's row, or None."""
@@ -70,7 +70,7 @@ class StrategyRepository:
             "params": parameters,
         }
         statement = insert(strategies_table).values(values).on_conflict_do_nothing()
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(lambda transaction: transaction.execute(statement))
         return await self.find_by_id(strategy_id)
 
     async def page(
@@ -94,7 +94,7 @@ class StrategyRepository:
         return tuple(rows.strategy_from(row) for row in found)
 
 
-async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyRecord:
+async def _save(transaction: Transaction, spec: StrategySpec) -> StrategyRecord:
     values: dict[str, Any] = rows.strategy_values(spec)
     statement = (
         insert(strategies_table)
@@ -104,7 +104,7 @@ async def _save(connection: AsyncConnection, spec: StrategySpec) -> StrategyReco
         )
         .returning(*strategies_table.columns)
     )
-    return rows.strategy_from((await connection.execute(statement)).one())
+    return rows.strategy_from((await transaction.execute(statement)).one())
 
 
 def _row_of(name: str, version: str) -> Any:

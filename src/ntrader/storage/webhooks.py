@@ -8,7 +8,6 @@ from uuid import UUID, uuid5
 
 from sqlalchemy import Row, Select, bindparam, delete, func, select, text, tuple_, update
 from sqlalchemy.dialects.postgresql import JSONB, insert
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ntrader.domain.submissions import Submission
 from ntrader.domain.webhooks import (
@@ -25,6 +24,7 @@ from ntrader.storage.jobs_queue import JobQueue
 from ntrader.storage.jobs_schema import quoted
 from ntrader.storage.service_tables import deliveries_table as deliveries
 from ntrader.storage.service_tables import webhooks_table as webhooks
+from ntrader.storage.transactions import Transaction
 
 WEBHOOKS = "ntrader_webhooks"
 """The queue of deliveries: one of their own, so that no slow address holds up a run."""
@@ -40,11 +40,11 @@ MOST_WEBHOOKS = 100
 _COLUMNS = [each for each in deliveries.columns if each.name != "job_id"]
 
 
-async def announce(connection: AsyncConnection, queue: JobQueue, ended: Submission) -> None:
+async def announce(transaction: Transaction, queue: JobQueue, ended: Submission) -> None:
     """Within the transaction that ends a run, have its webhooks told."""
     event = WebhookEvent.of(ended.status)
     wanted = select(webhooks.c.id).where(webhooks.c.events.contains([event.value]))
-    for webhook_id in (await connection.execute(wanted.with_for_update(key_share=True))).scalars():
+    for webhook_id in (await transaction.execute(wanted.with_for_update(key_share=True))).scalars():
         # The same when a server lost the transaction with which it was told: whoever was told
         # already knows it by its id.
         delivery_id = uuid5(webhook_id, f"{ended.run_id} {event.value}")
@@ -58,14 +58,14 @@ async def announce(connection: AsyncConnection, queue: JobQueue, ended: Submissi
             "next_attempt_at": func.now(),
         }
         statement = insert(deliveries).values(values).on_conflict_do_nothing()
-        if (await connection.execute(statement)).rowcount:
-            await _put(connection, queue, delivery_id)
+        if (await transaction.execute(statement)).rowcount:
+            await _put(transaction, queue, delivery_id)
 
 
-async def _put(connection: AsyncConnection, queue: JobQueue, delivery_id: UUID) -> None:
+async def _put(transaction: Transaction, queue: JobQueue, delivery_id: UUID) -> None:
     arguments = {"delivery_id": str(delivery_id)}
-    job_id = await queue.put(connection, DELIVER_TASK, arguments, queue=WEBHOOKS)
-    await connection.execute(
+    job_id = await queue.put(transaction, DELIVER_TASK, arguments, queue=WEBHOOKS)
+    await transaction.execute(
         update(deliveries).where(deliveries.c.id == delivery_id).values(job_id=job_id)
     )
 
@@ -85,11 +85,11 @@ async def rescue_deliveries(database: Database, queue: JobQueue) -> int:
     old = deliveries.c.ended_at < func.now() - text(f"interval '{KEPT}'")
     over = deliveries.c.status != DeliveryStatus.PENDING
 
-    async def work(connection: AsyncConnection) -> int:
-        await connection.execute(delete(deliveries).where(over, old))
-        found = (await connection.execute(lost)).scalars().all()
+    async def work(transaction: Transaction) -> int:
+        await transaction.execute(delete(deliveries).where(over, old))
+        found = (await transaction.execute(lost)).scalars().all()
         for delivery_id in found:
-            await _put(connection, queue, delivery_id)
+            await _put(transaction, queue, delivery_id)
         return len(found)
 
     return await database.run(work)
@@ -116,14 +116,14 @@ class WebhookRepository:
             "description": webhook.description,
         }
 
-        async def work(connection: AsyncConnection) -> Webhook:
-            await connection.execute(insert(webhooks).values(values).on_conflict_do_nothing())
-            if (await connection.scalar(select(func.count()).select_from(webhooks)) or 0) > (
+        async def work(transaction: Transaction) -> Webhook:
+            await transaction.execute(insert(webhooks).values(values).on_conflict_do_nothing())
+            if (await transaction.scalar(select(func.count()).select_from(webhooks)) or 0) > (
                 MOST_WEBHOOKS
             ):
                 raise ConflictError(f"There are {MOST_WEBHOOKS} webhooks: delete one first.")
             found = select(webhooks).where(webhooks.c.id == webhook.id)
-            return _webhook((await connection.execute(found)).one())
+            return _webhook((await transaction.execute(found)).one())
 
         return await self.database.run(work)
 
@@ -142,7 +142,7 @@ class WebhookRepository:
     async def delete(self, webhook_id: UUID) -> None:
         """Forget a webhook with its log; what is on its way is not sent any more."""
         statement = delete(webhooks).where(webhooks.c.id == webhook_id)
-        deleted = await self.database.run(lambda connection: connection.execute(statement))
+        deleted = await self.database.run(lambda transaction: transaction.execute(statement))
         if not deleted.rowcount:
             raise _no_webhook(webhook_id)
 
@@ -197,7 +197,7 @@ class WebhookRepository:
                 ended_at=func.now() if ended else None,
             )
         )
-        await self.database.run(lambda connection: connection.execute(statement))
+        await self.database.run(lambda transaction: transaction.execute(statement))
 
     async def deliver_again(self, webhook_id: UUID, delivery_id: UUID) -> WebhookDelivery:
         """Begin a delivery again that has ended, under its old id.
@@ -207,21 +207,21 @@ class WebhookRepository:
         """
         this = (deliveries.c.id == delivery_id, deliveries.c.webhook_id == webhook_id)
 
-        async def work(connection: AsyncConnection) -> WebhookDelivery:
+        async def work(transaction: Transaction) -> WebhookDelivery:
             statement = update(deliveries).where(
                 *this, deliveries.c.status != DeliveryStatus.PENDING
             )
-            again = await connection.execute(
+            again = await transaction.execute(
                 statement.values(
                     status=DeliveryStatus.PENDING, ended_at=None, next_attempt_at=func.now()
                 )
             )
-            row = (await connection.execute(_select().where(*this))).one_or_none()
+            row = (await transaction.execute(_select().where(*this))).one_or_none()
             if row is None:
                 raise NotFoundError(f"The webhook has no delivery {delivery_id}.")
             if not again.rowcount:
                 raise ConflictError(f"Delivery {delivery_id} is under way.")
-            await _put(connection, self.queue, delivery_id)
+            await _put(transaction, self.queue, delivery_id)
             return _delivery(row)
 
         return await self.database.run(work)
