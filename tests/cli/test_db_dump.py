@@ -261,6 +261,61 @@ def test_what_is_damaged_is_left_out_and_told(
     assert saved(elsewhere) == [run_id]
 
 
+def test_data_that_are_others_are_left_out_and_told(
+    ntrader: Command, elsewhere: Elsewhere, file: Path, home: Path
+) -> None:
+    """They can be read, and only the end of them tells that they are others."""
+    lost, kept = (
+        ntrader(*SHORT, "--symbol", symbol).json["dataset"]["content_hash"]
+        for symbol in ("IBM", "GOOG")
+    )
+    (damaged,) = (home / "datasets" / lost).glob("data/bar/*/*.parquet")
+    (donor,) = (home / "datasets" / kept).glob("data/bar/*/*.parquet")
+    damaged.write_bytes(donor.read_bytes())
+
+    dumped = ntrader("db", "dump", file, "--json")
+    restored = elsewhere("db", "restore", file, "--json")
+
+    assert dumped.exit_code == restored.exit_code == 1
+    assert [each["file"] for each in dumped.json["left_out"]] == [f"datasets/{lost}"]
+    assert "not what was imported" in dumped.json["left_out"][0]["reason"]
+    assert restored.json["check"]["counts"] == {"dataset_missing": 1}
+    assert elsewhere("data", "verify", kept).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda bars: bars[:-8] + bytes(8), "not what its hash says"),
+        (lambda bars: bytes(8) + bars[8:], "not what its hash says"),
+        (lambda bars: bars[8:16] + bars[8:], "are no bars (bar 1: duplicate time"),
+        (lambda bars: bars[:-1], "no whole bars"),
+        (lambda bars: bars + bytes(48), "has more than it should"),
+    ],
+)
+def test_bars_of_a_dump_that_are_not_those_of_their_hash_are_refused(
+    ntrader: Command,
+    elsewhere: Elsewhere,
+    file: Path,
+    tmp_path: Path,
+    change: Callable[[bytes], bytes],
+    told: str,
+) -> None:
+    ntrader(*SHORT)
+    ntrader("db", "dump", file)
+    content = members(file)
+    (name,) = (each for each in content if each.endswith("bars.bin.gz"))
+    content[name] = gzip.compress(change(gzip.decompress(content[name])))
+    with temporary_home() as home:
+        refused = elsewhere("db", "restore", written(tmp_path / "bad.tar", content), home=home)
+        left = [path.name for path in (home / "datasets").glob("*")]
+
+    assert refused.exit_code == 1
+    assert told in refused.stderr
+    assert set(left) <= {".lock"}
+    assert saved(elsewhere) == []
+
+
 def test_any_changed_byte_is_found_before_anything_is_stored(
     ntrader: Command, elsewhere: Elsewhere, file: Path, tmp_path: Path
 ) -> None:

@@ -387,6 +387,24 @@ def test_data_that_are_gone_cannot_be_exported(ntrader: Command, home: Path, bun
     assert not bundle.exists()
 
 
+def test_data_that_are_not_those_of_the_run_cannot_be_exported(
+    ntrader: Command, home: Path, bundle: Path
+) -> None:
+    """They can be read, and only the end of them tells that they are others."""
+    own, other = (
+        ntrader(*SHORT, "--symbol", symbol).json["dataset"]["content_hash"]
+        for symbol in ("IBM", "GOOG")
+    )
+    (file,) = (home / "datasets" / own).glob("data/bar/*/*.parquet")
+    (donor,) = (home / "datasets" / other).glob("data/bar/*/*.parquet")
+    file.write_bytes(donor.read_bytes())
+
+    refused = ntrader("export", "@~1", bundle, "--with-data")
+
+    assert_refused(refused, own[:12], "not what was imported", exit_code=1)
+    assert os.listdir(bundle.parent) == []
+
+
 # What an import refuses
 
 
@@ -686,6 +704,7 @@ def test_changed_code_and_changed_bars_are_refused(
     assert_refused(elsewhere("import", exported), "bars.bin")
     pack(exported, {**members, bars: members[bars][:-1]})
     assert_refused(elsewhere("import", exported), "bars.bin", "no whole bars")
+    assert elsewhere("data", "list", "--json").json == {"datasets": []}
 
 
 @contextmanager

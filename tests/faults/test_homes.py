@@ -128,6 +128,60 @@ def test_a_disk_that_is_full_of_bars_is_told_of_and_keeps_no_half_of_them(
     assert entries(home) == []
 
 
+@pytest.mark.parametrize(
+    ("out", "back"),
+    [(("export", "@", "--with-data"), ("import",)), (("db", "dump"), ("db", "restore"))],
+)
+def test_a_disk_without_room_for_bars_from_elsewhere_is_told_of_and_keeps_none_of_them(
+    ntrader_on: Command,
+    home: Path,
+    database_url: str,
+    empty_database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    out: tuple[str, ...],
+    back: tuple[str, ...],
+) -> None:
+    file = tmp_path / "bars.zip"
+    assert ntrader_on(database_url, "run", "--strategy", "sma").exit_code == 0
+    assert ntrader_on(database_url, *out, file).exit_code == 0
+    other = home / "other"
+    other.mkdir()
+    monkeypatch.setenv("NTRADER_HOME", str(other))
+
+    # Less than the bars of the sample have, 48 bytes each.
+    with mounted("-t", "tmpfs", "-o", "size=32k", "tmpfs", at=other):
+        refused = ntrader_on(empty_database_url, *back, file)
+        left = [path for path in other.rglob("*") if path.is_file() and path.stat().st_size]
+    listed = ntrader_on(empty_database_url, "history", "--json")
+    taken = ntrader_on(empty_database_url, *back, file)
+
+    assert refused.exit_code == 1, refused
+    assert "No space left" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert left == []
+    assert listed.json["runs"] == []
+    assert taken.exit_code == 0, taken.stderr
+
+
+def test_a_disk_without_room_for_what_is_read_of_a_file_is_told_of_in_two_lines(
+    home: Path, database_url: str, tmp_path: Path
+) -> None:
+    """Also when the process ends, and closes what it could not write."""
+    file = tmp_path / "bars.csv"
+    minutes = (f"{1_420_070_400 + 60 * row},10,11,9,10,1000" for row in range(9_000))
+    file.write_text("\n".join(["time,open,high,low,close,volume", *minutes]))
+
+    with mounted("-t", "tmpfs", "-o", "size=512k", "tmpfs", at=home):
+        refused = run_process(
+            "data", "import", file, *BARS[:-1], "1m", env={"DATABASE_URL": database_url}
+        )
+
+    assert refused.exit_code == 1
+    assert "No space left" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 2, refused.stderr
+
+
 def test_a_home_that_is_no_directory_is_told_of(
     ntrader_process: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

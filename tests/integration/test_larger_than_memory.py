@@ -1,8 +1,6 @@
 """Datasets that do not fit into memory: written, verified, searched for gaps and run in chunks."""
 
 import signal
-import subprocess
-import sys
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,50 +11,22 @@ import pyarrow as pa
 import pytest
 from pyarrow import csv, parquet
 
-from ntrader.domain.datasets import Instrument, InstrumentKind
+from ntrader.domain.datasets import InstrumentKind
 from ntrader.domain.results import BacktestFailure, EnhancedBacktestResult
-from ntrader.domain.timeframes import Timeframe
 from ntrader.engine.bar_columns import BLOCK_BYTES
 from ntrader.engine.bar_gaps import find_gaps
 from ntrader.engine.bars import Bars, content_hash, joined
 from ntrader.engine.catalog import Catalog
-from ntrader.engine.instruments import parse_instrument
 from ntrader.engine.runner import CHUNK_BARS, run
+from support.large import IBM, MINUTE, PART, parts, stored
+from support.little_memory import IN_USE, only_on_linux, python
 from support.outcomes import make_metadata
 from support.trading import make_config, scripted, succeed
-
-MINUTE = Timeframe.parse("1m")
-IBM = parse_instrument("IBM", "NYSE", InstrumentKind.EQUITY, price_precision=2)
-PART = 40_000
-
-
-def parts(count: int, instrument: Instrument = IBM) -> Iterator[Bars]:
-    """Yield bars of a slow wave, one a minute from 2015 on, so many at a time."""
-    for first in range(0, count, PART):
-        rows = np.arange(first, min(first + PART, count), dtype=np.int64)
-        close = 10_000 + np.rint(500 * np.sin(rows / 300)).astype(np.int64)
-        yield Bars(
-            times=1_420_070_400_000_000_000 + rows * MINUTE.nanoseconds,
-            open=close - 1,
-            high=close + 2,
-            low=close - 3,
-            close=close,
-            volume=rows % 1_000,
-            price_precision=instrument.price_precision,
-            size_precision=instrument.size_precision,
-        )
 
 
 @pytest.fixture
 def catalog(tmp_path: Path) -> Catalog:
     return Catalog(tmp_path / "catalog")
-
-
-def stored(catalog: Catalog, count: int) -> str:
-    """Store that many bars without holding them, and return their hash."""
-    with catalog.draft(parts(count), IBM, MINUTE) as draft:
-        draft.keep()
-    return draft.content_hash
 
 
 def test_what_is_written_in_parts_is_one_dataset(catalog: Catalog) -> None:
@@ -174,15 +144,10 @@ def test_damage_that_a_run_meets_on_its_way_ends_it(catalog: Catalog) -> None:
 
 # A limit on the memory of a process.
 
-LIMITED = """
-import resource, sys
-from pathlib import Path
+LIMITED = f"""
+{IN_USE}
 from test_larger_than_memory import *
 from support.trading import make_config, scripted
-
-def in_use():
-    status = Path("/proc/self/status").read_text()
-    return 1024 * int(status.partition("VmData:")[2].split()[0])
 
 catalog, digest, room = Catalog(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 # What is loaded once, and what every run takes, is not what grows with the bars.
@@ -225,20 +190,7 @@ print(outcome.result_digest)
 
 def limited(catalog: Catalog, digest: str, room: int, code: str, *arguments: object) -> list[str]:
     """Return the lines that `code` prints in a process with `room` bytes left for its data."""
-    here = Path(__file__).parent
-    done = subprocess.run(
-        [sys.executable, "-c", LIMITED + code, *map(str, (catalog.root, digest, room, *arguments))],
-        env={
-            "PYTHONPATH": f"{here}:{here.parent}",
-            # Memory is taken when it is used, and not in advance.
-            "ARROW_DEFAULT_MEMORY_POOL": "system",
-            "OPENBLAS_NUM_THREADS": "1",
-        },
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    done = python(LIMITED + code, catalog.root, digest, room, *arguments)
     if done.returncode == -signal.SIGABRT and "Out of memory" in done.stderr:
         # Where Arrow cannot raise, it ends the process.
         return ["too large"]
@@ -246,7 +198,7 @@ def limited(catalog: Catalog, digest: str, room: int, code: str, *arguments: obj
     return done.stdout.splitlines()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits and tells a process's data")
+@only_on_linux
 def test_data_that_do_not_fit_into_memory_are_verified(catalog: Catalog) -> None:
     digest = stored(catalog, 1_500_000)
 
@@ -257,7 +209,7 @@ def test_data_that_do_not_fit_into_memory_are_verified(catalog: Catalog) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits and tells a process's data")
+@only_on_linux
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_a_file_that_does_not_fit_into_memory_is_imported(catalog: Catalog, suffix: str) -> None:
     file = catalog.root.parent / f"bars.{suffix}"
@@ -279,7 +231,7 @@ def test_a_file_that_does_not_fit_into_memory_is_imported(catalog: Catalog, suff
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits and tells a process's data")
+@only_on_linux
 def test_a_run_on_data_that_do_not_fit_into_memory_gives_the_same_answer(catalog: Catalog) -> None:
     count = 1_000_000
     digest = stored(catalog, count)

@@ -92,10 +92,14 @@ class BarFile:
         for batch in self._batches(ROW_GROUP, _LABEL):
             yield _from_uint64(batch.column(_LABEL))
 
+    def columns(self) -> Iterator[Iterator[Integers]]:
+        """Yield the columns as the content hash has them, each read for itself and in chunks."""
+        yield self.labels()
+        yield from map(self._numbers, _NUMBERS)
+
     def content_hash(self) -> str:
-        """Return the content hash of the bars: each column is read for itself."""
-        columns = (self.labels(), *map(self._numbers, _NUMBERS))
-        return hash_of_columns(columns, self.instrument, self.timeframe)
+        """Return the content hash of the bars."""
+        return hash_of_columns(self.columns(), self.instrument, self.timeframe)
 
     def _numbers(self, name: str) -> Iterator[Integers]:
         precision = _precisions(self.instrument)[name]

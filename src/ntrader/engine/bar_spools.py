@@ -3,6 +3,7 @@
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -19,7 +20,7 @@ class NumberSpool:
     """Blocks of decimals by role, in the order in which they were added."""
 
     def __init__(self, directory: Path | None) -> None:
-        self._file = _anonymous_file(self, directory)
+        self._file = anonymous_file(self, directory)
 
     def add(self, numbers: Mapping[str, pa.Array]) -> None:
         """Keep a block; decimals of blocks may differ in their width."""
@@ -51,7 +52,7 @@ class SpooledBars:
 
     def __init__(self, empty: Bars, directory: Path | None) -> None:
         self._empty = empty
-        self._file = _anonymous_file(self, directory)
+        self._file = anonymous_file(self, directory)
         self._lengths: list[int] = []
         self.price_precision = empty.price_precision
         self.size_precision = empty.size_precision
@@ -82,8 +83,14 @@ class SpooledBars:
             yield from part.chunks(size)
 
 
-def _anonymous_file(owner: object, directory: Path | None) -> BinaryIO:
+def anonymous_file(owner: object, directory: Path | None) -> BinaryIO:
     """Return a file without a name, which is gone with its owner or with the process."""
     file = cast("BinaryIO", tempfile.TemporaryFile(dir=directory))  # noqa: SIM115
-    weakref.finalize(owner, file.close)
+    weakref.finalize(owner, _drop, file)
     return file
+
+
+def _drop(file: BinaryIO) -> None:
+    # What there was no room for is told where it was written; now nobody wants it any more.
+    with suppress(OSError):
+        file.close()

@@ -153,11 +153,15 @@ def hash_of_columns(
     columns: Iterable[Iterable[Integers]], instrument: Instrument, timeframe: Timeframe
 ) -> str:
     """Return the content hash of the columns, in the order of `COLUMNS`, each in chunks."""
-    digest = hashlib.sha256(header(instrument, timeframe).encode())
-    digest.update(b"\n")
+    digest = begun_hash(instrument, timeframe)
     for chunk in chain.from_iterable(columns):
         digest.update(np.ascontiguousarray(chunk, dtype="<i8").data)
     return digest.hexdigest()
+
+
+def begun_hash(instrument: Instrument, timeframe: Timeframe) -> "hashlib._Hash":
+    """Return a content hash that has seen all but the bytes of the columns."""
+    return hashlib.sha256(header(instrument, timeframe).encode() + b"\n")
 
 
 def header(instrument: Instrument, timeframe: Timeframe) -> str:

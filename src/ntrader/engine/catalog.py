@@ -26,8 +26,9 @@ import pyarrow as pa
 
 from ntrader.domain.datasets import Instrument
 from ntrader.domain.timeframes import Timeframe
+from ntrader.engine.bar_bytes import to_bytes
 from ntrader.engine.bar_parquet import BarFile, write_bars
-from ntrader.engine.bars import Bars, Integers, nanoseconds
+from ntrader.engine.bars import Bars, Integers, begun_hash, nanoseconds
 from ntrader.engine.instruments import to_bar_type, to_nautilus
 from ntrader.errors import DamagedError, NotFoundError
 
@@ -89,6 +90,23 @@ class StoredBars:
         """Return all of the bars, 48 bytes for each; errors as for `chunks`."""
         with _translated(self.content_hash):
             return self._file.whole()
+
+    def content(self) -> Iterator[bytes]:
+        """Yield what the content hash covers after its header: `BAR_BYTES` for each bar.
+
+        Raises:
+            DamagedError: the file is damaged, or all that was yielded is not what was stored.
+        """
+        digest = begun_hash(self.instrument, self.timeframe)
+        with _translated(self.content_hash):
+            for piece in to_bytes(self._file.columns()):
+                digest.update(piece)
+                yield piece
+        if digest.hexdigest() != self.content_hash:
+            raise DamagedError(
+                f"The stored bars of dataset {self.content_hash[:12]} are not what was imported.",
+                hint=_REPAIR,
+            )
 
     def computed_hash(self) -> str:
         """Return the content hash of what the file holds now; errors as for `chunks`."""

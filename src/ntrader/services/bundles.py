@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -36,12 +36,17 @@ from ntrader.services.run_files import read_equity, read_fills, read_trades
 from ntrader.storage.artifacts import storage_path_of
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ntrader.domain.results import EquityCurve, Fill, Trade
-    from ntrader.engine.bars import Bars
+    from ntrader.engine.bar_bytes import CarriedBars
     from ntrader.services.run_files import Tables
     from ntrader.storage.archives import Archive
 
 _EVENTS = TypeAdapter(list[EventRecord])
+
+_BATCH_RUNS = 50
+_BATCH_BYTES = 64 << 20
 
 # What columns of other names or kinds cause, wherever they are first used.
 _NOT_TABLES_OF_A_RUN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError)
@@ -87,6 +92,21 @@ def check_run(record: RunRecord, answer: Answer | None) -> None:
         raise DamagedError(f"The result digest of {name} does not fit its files.")
 
 
+def in_batches(records: Iterable[RunRecord]) -> Iterator[list[RunRecord]]:
+    """Yield runs in their order, in batches whose files may be in memory together."""
+    batch: list[RunRecord] = []
+    left = _BATCH_BYTES
+    for record in records:
+        size = sum(file.size_bytes for file in record.files)
+        if batch and (size > left or len(batch) == _BATCH_RUNS):
+            yield batch
+            batch, left = [], _BATCH_BYTES
+        batch.append(record)
+        left -= size
+    if batch:
+        yield batch
+
+
 def _digest(answer: Answer, name: str) -> str:
     from ntrader.engine.accounting import result_digest_of
 
@@ -98,9 +118,13 @@ def _digest(answer: Answer, name: str) -> str:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What is in an archive. Nothing of it is executed, and none of its names becomes a path."""
+    """What is in an archive. Nothing of it is executed, and none of its names becomes a path.
+
+    Bars that are taken out wait in `spool_in`, or where the system has such files.
+    """
 
     archive: Archive
+    spool_in: Path | None
 
     def check(self) -> None:
         """Recompute every identity, and refuse what has no place.
@@ -170,28 +194,23 @@ class Bundle:
         """Whether the bars of the dataset are inside."""
         return bars_member(content_hash) in self.archive
 
-    def bars(self, content_hash: str) -> Bars:
-        """Return the bars of a dataset."""
-        from ntrader.engine.bar_bytes import from_bytes
-        from ntrader.engine.bars import content_hash as hash_of
+    def bars(self, content_hash: str) -> CarriedBars:
+        """Take out the bars of a dataset."""
+        from ntrader.engine.bar_bytes import CarriedBars
         from ntrader.engine.bars import instant
 
         name, record = bars_member(content_hash), self.datasets[content_hash]
         instrument = record.instrument.to_instrument()
         timeframe = Timeframe.parse(record.timeframe)
         try:
-            bars = from_bytes(
-                self.archive.read(name),
-                price_precision=instrument.price_precision,
-                size_precision=instrument.size_precision,
-            )
-            end = instant(bars.close_times(timeframe)[-1])
+            bars = CarriedBars(self.archive.pieces(name), instrument, timeframe, self.spool_in)
+            end = instant(bars.last_label + timeframe.nanoseconds)
         except (ValueError, OverflowError) as error:
             raise self.archive.damaged(f"the member {name} holds no bars ({error})") from error
-        if hash_of(bars, instrument, timeframe) != content_hash:
+        if bars.content_hash != content_hash:
             raise self.archive.damaged(f"the content hash of {name} does not fit its bars")
         said = (record.rows, record.start, record.end)
-        if said != (len(bars), instant(bars.times[0]), end):
+        if said != (len(bars), instant(bars.first_label), end):
             raise self.archive.damaged(f"{dataset_member(content_hash)} does not fit its bars")
         return bars
 

@@ -75,7 +75,7 @@ async def import_dataset(workspace: Workspace, request: ImportRequest) -> Import
         timezone=request.timezone,
         columns=request.columns,
         day_first=request.day_first,
-        spool_in=workspace.home if workspace.home.is_dir() else None,
+        spool_in=workspace.spool_directory,
     )
     bars = read.bars
     instrument = parse_instrument(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -34,7 +35,14 @@ from ntrader.domain.timeframes import Timeframe
 from ntrader.errors import DamagedError, NotFoundError, NtraderError, SchemaError, UsageError
 from ntrader.services.checking import check_store
 from ntrader.storage.archive_writing import json_bytes
-from ntrader.storage.dump_files import DumpReader, DumpWriter, as_json, opened_dump, written_dump
+from ntrader.storage.dump_files import (
+    DumpMember,
+    DumpReader,
+    DumpWriter,
+    as_json,
+    opened_dump,
+    written_dump,
+)
 from ntrader.storage.parts import already_there
 from ntrader.storage.strays import filling
 
@@ -48,7 +56,6 @@ if TYPE_CHECKING:
 type Progress = Callable[[int, int], None]
 
 _NOT_READABLE = (NotFoundError, DamagedError, OSError)
-_BAR_BYTES = 48
 
 
 @dataclass(slots=True)
@@ -132,22 +139,20 @@ async def _write(dump: _Dump, progress: Progress | None) -> DumpContents:
 
 
 async def _add_dataset(dump: _Dump, dataset: Dataset) -> None:
-    from ntrader.engine.bar_bytes import to_bytes
-
     content_hash = dataset.content_hash
-    try:
-        if dump.workspace.catalog.verify(content_hash) != content_hash:
-            raise DamagedError("its data are not what was imported")
-        bars = to_bytes(dump.workspace.catalog.load(content_hash))
-    except _NOT_READABLE as error:
-        if await dump.store.datasets.find_by_hash(content_hash) is None:
-            dump.deleted_datasets.append(content_hash)
-        else:
-            dump.left_out.append(LeftOut(file=f"datasets/{content_hash}", reason=str(error)))
-        return
-    record = DatasetRecord.of(dataset).model_dump(mode="json")
-    dump.writer.add(dataset_member(content_hash), json_bytes(record))
-    dump.writer.add_packed(bars_member(content_hash), bars)
+    with ExitStack() as packed:
+        try:
+            content = dump.workspace.catalog.open(content_hash).content()
+            bars = packed.enter_context(dump.writer.packed(content))
+        except (NotFoundError, DamagedError) as error:
+            if await dump.store.datasets.find_by_hash(content_hash) is None:
+                dump.deleted_datasets.append(content_hash)
+            else:
+                dump.left_out.append(LeftOut(file=f"datasets/{content_hash}", reason=str(error)))
+            return
+        record = DatasetRecord.of(dataset).model_dump(mode="json")
+        dump.writer.add(dataset_member(content_hash), json_bytes(record))
+        dump.writer.add_file(bars_member(content_hash), bars)
     dump.datasets += 1
 
 
@@ -240,41 +245,37 @@ def restore_files(workspace: Workspace, dump: DumpReader, progress: Progress | N
     """
     record: DatasetRecord | None = None
     done = 0
-    for name, content in dump.files():
-        if artifact := ARTIFACT.fullmatch(name):
-            workspace.artifacts.keep_at(artifact[1], content)
+    for member in dump.files():
+        if artifact := ARTIFACT.fullmatch(member.name):
+            workspace.artifacts.keep_at(artifact[1], member.read())
             done += 1
             if progress is not None:
                 progress(done, dump.contents.files)
-        elif DATASET.fullmatch(name):
-            record = _dataset(dump, name, content)
-        elif record is not None and (bars := BARS.fullmatch(name)):
-            _restore_bars(workspace, dump, record, bars[1], content)
+        elif DATASET.fullmatch(member.name):
+            record = _dataset(dump, member)
+        elif record is not None and (bars := BARS.fullmatch(member.name)):
+            _restore_bars(workspace, dump, record, bars[1], member)
 
 
-def _dataset(dump: DumpReader, name: str, content: bytes) -> DatasetRecord:
+def _dataset(dump: DumpReader, member: DumpMember) -> DatasetRecord:
     try:
-        return DatasetRecord.model_validate_json(content)
+        return DatasetRecord.model_validate_json(member.read())
     except ValidationError as error:
-        raise dump.damaged(f"the member {name} is not valid") from error
+        raise dump.damaged(f"the member {member.name} is not valid") from error
 
 
 def _restore_bars(
-    workspace: Workspace, dump: DumpReader, record: DatasetRecord, hash_: str, packed: bytes
+    workspace: Workspace, dump: DumpReader, record: DatasetRecord, hash_: str, member: DumpMember
 ) -> None:
-    from ntrader.engine.bar_bytes import from_bytes
-    from ntrader.engine.bars import content_hash
+    from ntrader.engine.bar_bytes import BAR_BYTES, CarriedBars
 
     instrument, timeframe = record.instrument.to_instrument(), Timeframe.parse(record.timeframe)
-    content = dump.unpacked(bars_member(hash_), packed, record.rows * _BAR_BYTES)
+    content = member.unpacked(record.rows * BAR_BYTES)
     try:
-        bars = from_bytes(
-            content,
-            price_precision=instrument.price_precision,
-            size_precision=instrument.size_precision,
-        )
+        bars = CarriedBars(content, instrument, timeframe, workspace.spool_directory)
     except (ValueError, OverflowError) as error:
         raise dump.damaged(f"the data of dataset {hash_[:12]} are no bars ({error})") from error
-    if content_hash(bars, instrument, timeframe) != hash_:
+    if bars.content_hash != hash_:
         raise dump.damaged(f"the data of dataset {hash_[:12]} are not what its hash says")
-    workspace.catalog.write(bars, instrument, timeframe)
+    with workspace.catalog.draft(bars.parts(), instrument, timeframe) as draft:
+        draft.keep()

@@ -6,7 +6,6 @@ import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import batched
 from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
@@ -43,10 +42,10 @@ from ntrader.errors import (
     NotFoundError,
     UsageError,
 )
-from ntrader.services.bundles import Bundle, check_run, read_answer
+from ntrader.services.bundles import Bundle, check_run, in_batches, read_answer
 from ntrader.services.requests import snapshot_of
 from ntrader.services.unfinished import unfinished
-from ntrader.storage.archive_writing import json_bytes, write_archive
+from ntrader.storage.archive_writing import Streamed, json_bytes, write_archive
 from ntrader.storage.archives import opened_archive
 from ntrader.storage.parts import already_there
 
@@ -58,13 +57,11 @@ if TYPE_CHECKING:
     from ntrader.domain.snapshot import ConfigSnapshot
     from ntrader.domain.sources import StrategySource
     from ntrader.services.workspace import Workspace
+    from ntrader.storage.archive_writing import Content
     from ntrader.storage.saving import NewRun
     from ntrader.storage.store import Store
 
 SUFFIX = ".zip"
-
-# The equity curves of so many runs are in memory at once.
-_BATCH = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +173,7 @@ async def _strategy(store: Store, run: BacktestRun) -> StrategyRecord:
 
 def _members(
     workspace: Workspace, runs: Sequence[_Departing], *, with_data: bool
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, Content]]:
     """Give the members in the order of their names, one in memory at a time."""
     datasets = {run.dataset.content_hash: run.dataset for run in runs}
     for content_hash, dataset in sorted(datasets.items()):
@@ -202,15 +199,11 @@ def _run_members(workspace: Workspace, run: _Departing) -> Iterator[tuple[str, b
     yield run_member(record.run_id), json_bytes(record.model_dump(mode="json"))
 
 
-def _bars(workspace: Workspace, content_hash: str) -> bytes:
-    from ntrader.engine.bar_bytes import to_bytes
+def _bars(workspace: Workspace, content_hash: str) -> Streamed:
+    from ntrader.engine.bar_bytes import BAR_BYTES
 
-    if workspace.catalog.verify(content_hash) != content_hash:
-        raise DamagedError(
-            f"The stored bars of dataset {content_hash[:12]} are not what was imported.",
-            hint="Import the original file again: it replaces what is damaged.",
-        )
-    return to_bytes(workspace.catalog.load(content_hash))
+    bars = workspace.catalog.open(content_hash)
+    return Streamed(len(bars) * BAR_BYTES, bars.content())
 
 
 async def import_runs(workspace: Workspace, file: Path) -> Imported:
@@ -228,7 +221,7 @@ async def import_runs(workspace: Workspace, file: Path) -> Imported:
     from ntrader.storage.rights import require_saving
 
     with opened_archive(file) as archive:
-        bundle = Bundle(archive)
+        bundle = Bundle(archive, workspace.spool_directory)
         bundle.check()
         store = await workspace.store()
         await require_saving(store.database)
@@ -238,7 +231,7 @@ async def import_runs(workspace: Workspace, file: Path) -> Imported:
         now = datetime.now(UTC)
         new = [record for run_id, record in bundle.runs.items() if run_id not in known]
         with unfinished(workspace, runs=[record.run_id for record in new]):
-            for batch in batched(new, _BATCH):
+            for batch in in_batches(new):
                 await _store_runs(workspace, store, bundle, batch, now)
         return Imported(
             file=str(file),
@@ -289,7 +282,9 @@ async def _store_foundations(workspace: Workspace, store: Store, bundle: Bundle)
         dataset = Dataset(id=uuid4(), **values)
         with unfinished(workspace, dataset=dataset):
             if bundle.has_bars(content_hash):
-                workspace.catalog.write(bundle.bars(content_hash), instrument, timeframe)
+                bars = bundle.bars(content_hash)
+                with workspace.catalog.draft(bars.parts(), instrument, timeframe) as draft:
+                    draft.keep()
             await store.datasets.add(dataset)
 
 

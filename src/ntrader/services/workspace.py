@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +89,15 @@ class Workspace:
         from ntrader.engine.catalog import Catalog
 
         return Catalog(self.home / "datasets")
+
+    @property
+    def spool_directory(self) -> Path | None:
+        """Where what does not fit into memory waits: the system's own directory may be memory.
+
+        It is the home, or what the home will be made in; None if neither can be written to.
+        """
+        nearest = next(each for each in (self.home, *self.home.absolute().parents) if each.is_dir())
+        return nearest if os.access(nearest, os.W_OK) else None
 
     @cached_property
     def artifacts(self) -> ArtifactStore:

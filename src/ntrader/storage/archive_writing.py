@@ -9,6 +9,7 @@ import json
 import stat
 import zipfile
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -26,7 +27,18 @@ MODE = (stat.S_IFREG | 0o644) << 16
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: bool) -> int:
+@dataclass(frozen=True, slots=True)
+class Streamed:
+    """The content of a member that is never in memory; its pieces have `size` bytes together."""
+
+    size: int
+    pieces: Iterable[bytes]
+
+
+type Content = bytes | Streamed
+
+
+def write_archive(path: Path, members: Iterable[tuple[str, Content]], *, replace: bool) -> int:
     """Write members, given in the order of their names, and return the size of the file.
 
     The same members give the same bytes (with one version of zlib). The file appears whole or not
@@ -41,30 +53,40 @@ def write_archive(path: Path, members: Iterable[tuple[str, bytes]], *, replace: 
         return file.tell()
 
 
-def _write(file: IO[bytes], members: Iterable[tuple[str, bytes]]) -> None:
+def _write(file: IO[bytes], members: Iterable[tuple[str, Content]]) -> None:
     listed: dict[str, Member] = {}
+    left = MAX_BYTES
     with zipfile.ZipFile(file, "w") as archive:
         for name, content in members:
-            _add(archive, name, content)
-            listed[name] = Member(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
-            if sum(member.size for member in listed.values()) > MAX_BYTES:
+            left -= len(content) if isinstance(content, bytes) else content.size
+            if left < 0:
                 raise UsageError(
                     f"These runs have more than {MAX_BYTES >> 30} GiB.",
                     hint="Export fewer at once, or leave --with-data out.",
                 )
+            listed[name] = _add(archive, name, content)
         _add(archive, MANIFEST, json_bytes(Manifest(members=listed).model_dump(mode="json")))
         archive.comment = NO_SEAL
     seal(file)
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+def _add(archive: zipfile.ZipFile, name: str, content: Content) -> Member:
+    if isinstance(content, bytes):
+        content = Streamed(len(content), (content,))
     info = zipfile.ZipInfo(name, _EPOCH)
     info.create_system = 3
     info.external_attr = MODE
     # Parquet is packed already.
     packed = not name.endswith(".parquet")
     info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-    archive.writestr(info, content)
+    # The room that its header takes depends on it.
+    info.file_size = content.size
+    digest, size = hashlib.sha256(), 0
+    with archive.open(info, "w") as member:
+        for piece in content.pieces:
+            digest.update(piece)
+            size += member.write(piece)
+    return Member(sha256=digest.hexdigest(), size=size)
 
 
 def json_bytes(value: Any) -> bytes:

@@ -9,6 +9,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -62,7 +63,7 @@ class Archive:
         self._infos = self._checked_infos()
         self._members = self._checked_members()
         for name in self._members:
-            for _ in self._chunks(name):
+            for _ in self.pieces(name):
                 pass
 
     def __contains__(self, name: str) -> bool:
@@ -82,15 +83,27 @@ class Archive:
         """Return the size of a member in bytes."""
         return self._members[name].size
 
-    def read(self, name: str) -> bytes:
-        """Return the content of a member.
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Yield the content of a member, some of it at a time, and never more than it should have.
 
         Raises:
-            DamagedError: there is none, or it is not what was exported.
+            DamagedError: there is none, or all that was yielded is not what was exported.
         """
         if name not in self._members:
             raise self.damaged(f"the member {name} is missing")
-        return b"".join(self._chunks(name))
+        member, digest, left = self._members[name], hashlib.sha256(), self._members[name].size
+        with self._broken_is_damaged(name), self._archive.open(self._infos[name]) as content:
+            while left and (piece := content.read(min(left, _CHUNK))):
+                left -= len(piece)
+                digest.update(piece)
+                yield piece
+            more = content.read(1)
+        if left or more or digest.hexdigest() != member.sha256:
+            raise self.damaged(f"the member {name} is not what was exported")
+
+    def read(self, name: str) -> bytes:
+        """Return the content of a member; errors as for `pieces`."""
+        return b"".join(self.pieces(name))
 
     def read_json(self, name: str) -> Any:
         """Return a member of JSON; errors as for `read`, also where it is no JSON."""
@@ -172,18 +185,6 @@ class Archive:
             raise self.damaged(f"the member {name} is not readable ({error})") from error
         return value
 
-    def _chunks(self, name: str) -> Iterator[bytes]:
-        """Give a member bit by bit, never more than it should have; then check its hash."""
-        member, digest, left = self._members[name], hashlib.sha256(), self._members[name].size
-        with self._broken_is_damaged(name), self._archive.open(self._infos[name]) as content:
-            while left and (chunk := content.read(min(left, _CHUNK))):
-                left -= len(chunk)
-                digest.update(chunk)
-                yield chunk
-            more = content.read(1)
-        if left or more or digest.hexdigest() != member.sha256:
-            raise self.damaged(f"the member {name} is not what was exported")
-
     @contextmanager
     def _broken_is_damaged(self, name: str) -> Iterator[None]:
         try:
@@ -248,20 +249,31 @@ def _differently_packed(archive: zipfile.ZipFile, names: Iterable[str]) -> str |
     found = []
     for name in sorted({*names, MANIFEST}):
         info = archive.getinfo(name)
-        if info.compress_type == zipfile.ZIP_DEFLATED:
-            packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
-            packed = packer.compress(archive.read(name)) + packer.flush()
-            if packed != _packed(archive, info):
-                found.append(name)
+        if info.compress_type == zipfile.ZIP_DEFLATED and not _packs_to_the_same(archive, info):
+            found.append(name)
     # With another zlib all are packed differently, which tells nothing.
     return found[0] if len(found) == 1 else None
 
 
-def _packed(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def _packs_to_the_same(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bool:
     file = archive.fp
     assert file is not None  # noqa: S101
-    file.seek(info.header_offset + _LOCAL_HEADER + len(info.orig_filename))
-    return file.read(info.compress_size)
+    place = info.header_offset + _LOCAL_HEADER + len(info.orig_filename)
+    end = place + info.compress_size
+    for packed in _packed_again(archive, info):
+        file.seek(place)
+        if file.read(len(packed)) != packed:
+            return False
+        place += len(packed)
+    return place == end
+
+
+def _packed_again(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    packer = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    with archive.open(info) as content:
+        for piece in iter(partial(content.read, _CHUNK), b""):
+            yield packer.compress(piece)
+    yield packer.flush()
 
 
 def _refusal(info: zipfile.ZipInfo) -> str | None:

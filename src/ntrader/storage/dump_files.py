@@ -10,8 +10,9 @@ import io
 import tarfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -47,20 +48,40 @@ _NO_DUMP = "`ntrader db dump` makes such files."
 
 
 class DumpWriter:
-    """A dump that is being written, member by member."""
+    """A dump that is being written, member by member.
 
-    def __init__(self, tar: tarfile.TarFile, sums: IO[bytes]) -> None:
+    `directory` has room for the largest of them, packed: a tar file wants to know its size first.
+    """
+
+    def __init__(self, tar: tarfile.TarFile, sums: IO[bytes], directory: Path) -> None:
         self._tar = tar
         self._sums = sums
+        self._directory = directory
 
     def add(self, name: str, content: bytes) -> None:
         """Add a member."""
-        self._add(name, io.BytesIO(content), len(content))
-        self._sums.write(_sum_line(hashlib.sha256(content).hexdigest(), name))
+        self.add_file(name, io.BytesIO(content))
 
     def add_packed(self, name: str, content: bytes) -> None:
         """Add a member, compressed; the same content gives the same bytes (with one zlib)."""
         self.add(name, gzip.compress(content, _LEVEL, mtime=0))
+
+    def add_file(self, name: str, content: IO[bytes]) -> None:
+        """Add a member that is never in memory."""
+        content.seek(0)
+        self._sums.write(_sum_line(_hash(content), name))
+        size = content.tell()
+        content.seek(0)
+        self._add(name, content, size)
+
+    @contextmanager
+    def packed(self, pieces: Iterable[bytes]) -> Iterator[IO[bytes]]:
+        """Give a file with the bytes that `add_packed` would write of all the pieces."""
+        with TemporaryFile(dir=self._directory) as file:
+            with gzip.GzipFile(fileobj=file, mode="wb", compresslevel=_LEVEL, mtime=0) as packer:
+                for piece in pieces:
+                    packer.write(piece)
+            yield file
 
     def finish(self) -> None:
         """Add the sums of all members."""
@@ -88,7 +109,7 @@ def written_dump(path: Path, *, replace: bool) -> Iterator[DumpWriter]:
         TemporaryFile(dir=path.parent) as sums,
         tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
     ):
-        writer = DumpWriter(tar, sums)
+        writer = DumpWriter(tar, sums, path.parent)
         yield writer
         writer.finish()
 
@@ -103,13 +124,11 @@ class DumpReader:
         self.header = self._read_header()
         self.contents = self._verified_contents()
 
-    def files(self) -> Iterator[tuple[str, bytes]]:
+    def files(self) -> Iterator["DumpMember"]:
         """Give the members that are no rows, in order: data, then the files of runs."""
         for info, content in self._members():
             if ARTIFACT.fullmatch(info.name) or info.name.startswith("datasets/"):
-                with self._broken_is_damaged():
-                    read = content.read()
-                yield info.name, read
+                yield DumpMember(info.name, content, self)
             elif info.name.startswith("tables/"):
                 return
 
@@ -119,22 +138,24 @@ class DumpReader:
         for offset, size in self._parts[table]:
             self._file.seek(offset)
             packed = io.BytesIO(self._file.read(size))
-            with gzip.GzipFile(fileobj=packed) as content, self._broken_is_damaged():
-                while chunk := content.read(_CHUNK):
-                    left -= len(chunk)
-                    if left < 0:
-                        raise self.damaged(f"the table {table} has more than it should")
-                    yield chunk
+            for chunk in self.unpacked(packed, left, f"the table {table}"):
+                left -= len(chunk)
+                yield chunk
         if left:
             raise self.damaged(f"the table {table} has less than it should")
 
-    def unpacked(self, name: str, content: bytes, limit: int) -> bytes:
-        """Return a packed member as it was, which has `limit` bytes at most."""
-        with self._broken_is_damaged(), gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
-            unpacked = packed.read(limit + 1)
-        if len(unpacked) > limit:
-            raise self.damaged(f"the member {name} has more than it should")
-        return unpacked
+    def unpacked(self, packed: IO[bytes], most: int, what: str) -> Iterator[bytes]:
+        """Give what was packed, some of it at a time, and never more than `most` bytes.
+
+        Raises:
+            DamagedError: there are more, or they cannot be unpacked.
+        """
+        with self.broken_is_damaged(), gzip.GzipFile(fileobj=packed) as content:
+            while chunk := content.read(_CHUNK):
+                most -= len(chunk)
+                if most < 0:
+                    raise self.damaged(f"{what} has more than it should")
+                yield chunk
 
     def damaged(self, what: str) -> DamagedError:
         """Return the refusal of this dump."""
@@ -162,7 +183,7 @@ class DumpReader:
     def _verified_contents(self) -> DumpContents:
         contents: bytes | None = None
         # What breaks while a member is read does so here, not in the loop that gives it.
-        with self._broken_is_damaged(), TemporaryFile() as sums:
+        with self.broken_is_damaged(), TemporaryFile() as sums:
             for info, content in self._members():
                 if info.name == SUMS:
                     self._compare(sums, content)
@@ -201,7 +222,7 @@ class DumpReader:
 
     def _members(self) -> Iterator[tuple[tarfile.TarInfo, IO[bytes]]]:
         self._file.seek(0)
-        with self._broken_is_damaged(), tarfile.open(fileobj=self._file, mode="r:") as tar:
+        with self.broken_is_damaged(), tarfile.open(fileobj=self._file, mode="r:") as tar:
             while (info := tar.next()) is not None:
                 content = tar.extractfile(info) if info.type == tarfile.REGTYPE else None
                 if content is None or info.issparse():
@@ -210,11 +231,30 @@ class DumpReader:
                 _forget(tar)
 
     @contextmanager
-    def _broken_is_damaged(self) -> Iterator[None]:
+    def broken_is_damaged(self) -> Iterator[None]:
+        """Tell what a damaged file causes as what it is."""
         try:
             yield
         except _BROKEN as error:
             raise self.damaged(f"it is cut off or damaged ({error})") from error
+
+
+@dataclass(frozen=True, slots=True)
+class DumpMember:
+    """A member that is being gone past; it is read before the next one is asked for."""
+
+    name: str
+    _content: IO[bytes]
+    _dump: DumpReader
+
+    def read(self) -> bytes:
+        """Return its content."""
+        with self._dump.broken_is_damaged():
+            return self._content.read()
+
+    def unpacked(self, most: int) -> Iterator[bytes]:
+        """Give what was packed in it; see `DumpReader.unpacked`."""
+        return self._dump.unpacked(self._content, most, f"the member {self.name}")
 
 
 @contextmanager
