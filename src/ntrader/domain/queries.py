@@ -46,17 +46,13 @@ class RunFilter:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     expression: Expression | None = None
 
+    def parts(self) -> frozenset[str]:
+        """Return the names of the parts that are given."""
+        return frozenset(f.name for f in fields(self) if getattr(self, f.name) not in (None, {}))
+
     def canonical(self) -> str:
         """Return the one text for this filter."""
-        values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["expression"] = None if self.expression is None else str(self.expression)
-        return canonical_json(
-            {
-                key: _plain(value)
-                for key, value in values.items()
-                if value is not None and value != {}
-            }
-        )
+        return canonical_json({name: _plain(getattr(self, name)) for name in self.parts()})
 
 
 def _plain(value: Any) -> Any:
@@ -64,9 +60,9 @@ def _plain(value: Any) -> Any:
     match value:
         case datetime():
             return instant_text(value)
-        case UUID():
-            return str(value)
-    return value
+        case str() | Mapping():
+            return value
+    return str(value)
 
 
 @dataclass(frozen=True, slots=True)

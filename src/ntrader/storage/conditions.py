@@ -126,6 +126,8 @@ WHOLE_RUNS = Rows(runs_table, metrics=True)
 """Runs joined with their metrics."""
 SUCCESSFUL = Rows(metrics_table, metrics=True, status=RunStatus.SUCCESS)
 """Metrics, joined with their runs where `needs_run` says so."""
+JOINED = Rows(runs_table, metrics=True, status=RunStatus.SUCCESS)
+"""Metrics, joined with their runs, of which all is asked that both have."""
 FAILED = Rows(runs_table, metrics=False, status=RunStatus.FAILED)
 """Runs without metrics."""
 

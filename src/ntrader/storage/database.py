@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import asyncpg
-from sqlalchemy import Executable, Row, Select, create_engine, event
+from sqlalchemy import CompoundSelect, Executable, Row, Select, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
@@ -25,6 +25,7 @@ from ntrader.errors import (
     InvalidConfigError,
 )
 from ntrader.storage.backoff import backoff
+from ntrader.storage.plans import Expected, expected_of_parts
 from ntrader.storage.statements import Statements
 from ntrader.storage.timeouts import CLOSE_SECONDS, IDLE_SECONDS, LOCK_SECONDS, STATEMENT_SECONDS
 from ntrader.storage.transactions import Transaction, transaction_on
@@ -208,6 +209,21 @@ class Database:
                 async with self._driver() as driver:
                     found: Sequence[asyncpg.Record] = await driver.fetch(text, *arguments)
                     return found
+
+        return await self._persistently(attempt)
+
+    async def expected(self, statement: CompoundSelect[Any]) -> tuple[Expected, ...]:
+        """Return what the planner expects of each part of a UNION ALL; nothing is carried out.
+
+        A part that cannot have rows is left out.
+        """
+        text, arguments = self._statements.prepared(statement)
+
+        async def attempt() -> tuple[Expected, ...]:
+            with translated_errors():
+                async with self._driver() as driver:
+                    ((plan,),) = await driver.fetch(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
+                    return expected_of_parts(plan[0]["Plan"])
 
         return await self._persistently(attempt)
 

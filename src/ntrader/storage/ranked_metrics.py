@@ -7,7 +7,10 @@ reads a page. Each takes about 40 bytes a run.
 from sqlalchemy import Index, text
 
 SUMMARIZED_METRICS = ("sharpe_ratio", "total_return")
-"""What a summary tells of each strategy, and what is found at once within one strategy."""
+"""What a summary tells of each strategy."""
+
+RANKED_WITHIN = {"strategy": SUMMARIZED_METRICS, "symbol": ("sharpe_ratio",)}
+"""The metrics that are ranked within one strategy, and within one symbol, too."""
 
 _WITHIN = {"strategy": "strategy_name", "symbol": "instrument_symbol"}
 

@@ -21,7 +21,8 @@ from ntrader.errors import AmbiguousReferenceError, ConflictError, NotFoundError
 from ntrader.storage import rows
 from ntrader.storage.bulk import BATCH, copy_runs
 from ntrader.storage.database import Database
-from ntrader.storage.queries import count_statement, page_statement
+from ntrader.storage.pages import Pages
+from ntrader.storage.queries import count_statement
 from ntrader.storage.references import Newest, Prefix, parse_prefix, parse_reference
 from ntrader.storage.run_rows import run_from, runs_with_details
 from ntrader.storage.saving import NewRun, save_run
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 COUNT_CAP = 1_000
 
 _CANDIDATES = 10
-_MOST_PAGES_KEPT = 200
 _EVENT = (events_table.c.event_type, events_table.c.timestamp, events_table.c.payload)
 
 
@@ -47,7 +47,7 @@ class RunRepository:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._pages: dict[object, Select[Any]] = {}
+        self._pages = Pages(database)
 
     async def get(self, run_id: UUID) -> BacktestRun:
         """Return the run.
@@ -133,7 +133,7 @@ class RunRepository:
         Raises:
             CursorMismatchError: `after` was issued for another order or filter.
         """
-        found = await self._database.read(self._page(where, order, limit + 1, after))
+        found = await self._pages.rows(where, order, limit=limit + 1, after=after)
         items = tuple(run_from(row) for row in found[:limit])
         if len(found) <= limit or not items:
             return Page(items, None)
@@ -320,18 +320,6 @@ class RunRepository:
                 hint="\n".join(["Give more characters. It may be:", *candidates, *more]),
             )
         return found[0]
-
-    def _page(
-        self, where: RunFilter, order: RunOrder, limit: int, after: Cursor | None
-    ) -> Select[Any]:
-        """Return the query for a page; a service is asked for the same few again and again."""
-        asked = (where.canonical(), order, limit, after)
-        kept = self._pages.get(asked)
-        if kept is None:
-            if len(self._pages) >= _MOST_PAGES_KEPT:
-                self._pages.clear()
-            kept = self._pages[asked] = page_statement(where, order, limit=limit, after=after)
-        return kept
 
     async def _runs(self, statement: Select[Any], **values: Any) -> tuple[BacktestRun, ...]:
         return tuple(run_from(row) for row in await self._database.read(statement, **values))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import BindParameter, Dialect, Select
+from sqlalchemy import BindParameter, CompoundSelect, Dialect, Select
 from sqlalchemy.sql.compiler import SQLCompiler
 
 _MOST_KEPT = 500
@@ -47,7 +47,9 @@ class Statements:
         self._dialect = dialect
         self._written: dict[object, _Written] = {}
 
-    def prepared(self, statement: Select[Any], **given: Any) -> tuple[str, list[Any]]:
+    def prepared(
+        self, statement: Select[Any] | CompoundSelect[Any], **given: Any
+    ) -> tuple[str, list[Any]]:
         """Return the text of a statement, and the values for its places `$1`, `$2` and on.
 
         `given` are the values of its named parameters. A statement that is kept, and differs in
@@ -69,7 +71,9 @@ class Statements:
             written = self._written[key.key] = self._write(statement, numbers)
         return written.text, [place.value(key.bindparams, given) for place in written.places]
 
-    def _write(self, statement: Select[Any], numbers: dict[str, int]) -> _Written:
+    def _write(
+        self, statement: Select[Any] | CompoundSelect[Any], numbers: dict[str, int]
+    ) -> _Written:
         compiled = statement.compile(dialect=self._dialect)
         if not isinstance(compiled, SQLCompiler) or compiled.post_compile_params:
             raise ValueError("a statement whose text depends on its values")

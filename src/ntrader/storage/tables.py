@@ -43,7 +43,7 @@ from ntrader.storage.column_types import (
     uuid_id,
     written,
 )
-from ntrader.storage.ranked_metrics import SUMMARIZED_METRICS, ranking_index
+from ntrader.storage.ranked_metrics import RANKED_WITHIN, ranking_index
 
 SEMVER = r"'^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$'"
 TIMEFRAME = "'^[1-9][0-9]*[mhdw]$'"
@@ -291,8 +291,11 @@ metrics_table = Table(
     ),
     Index("ix_performance_metrics_created_at", "created_at"),
     *(ranking_index(metric) for metric in METRICS),
-    *(ranking_index(metric, within="strategy") for metric in SUMMARIZED_METRICS),
-    ranking_index("sharpe_ratio", within="symbol"),
+    *(
+        ranking_index(metric, within=part)
+        for part, metrics in RANKED_WITHIN.items()
+        for metric in metrics
+    ),
 )
 """The numbers of a successful run.
 
