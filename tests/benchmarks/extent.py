@@ -7,15 +7,12 @@ from dataclasses import dataclass
 class Extent:
     """Sizes and rounds.
 
-    `made_up` runs at most are made up and saved by the bulk path; a larger store is a copy of such
-    a one, its runs copied within the database. `listed` runs are what the commands list, and `bars`
-    the lengths of the backtests. `server_starts` are the rounds of commands that start and stop
-    the embedded server themselves.
+    `listed` runs are what the commands list, and `bars` the lengths of the backtests.
+    `server_starts` are the rounds of commands that start and stop the embedded server themselves.
     """
 
     name: str
     runs: tuple[int, ...]
-    made_up: int
     rounds: int
     listed: int
     command_rounds: int
@@ -30,7 +27,6 @@ class Extent:
 TINY = Extent(
     name="tiny",
     runs=(30, 60),
-    made_up=30,
     rounds=1,
     listed=2,
     command_rounds=1,
@@ -46,7 +42,6 @@ TINY = Extent(
 QUICK = Extent(
     name="quick",
     runs=(1_000, 10_000),
-    made_up=10_000,
     rounds=5,
     listed=3,
     command_rounds=3,
@@ -62,7 +57,6 @@ QUICK = Extent(
 FULL = Extent(
     name="full",
     runs=(10_000, 100_000, 1_000_000),
-    made_up=100_000,
     rounds=25,
     listed=20,
     command_rounds=11,
@@ -73,4 +67,4 @@ FULL = Extent(
     service_seconds=4,
     peer_runs=10_000,
 )
-"""For the record, on a quiet machine: about 20 minutes."""
+"""For the record, on a quiet machine: about 20 minutes, and as many to fill the stores once."""

@@ -10,14 +10,10 @@ from itertools import batched
 from typing import Any
 from uuid import UUID
 
-import asyncpg
-
 from ntrader.domain.annotations import Annotations
 from ntrader.domain.results import Outcome
-from ntrader.storage.rows import COPIED
 from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
-from ntrader.storage.tables import metrics_table, runs_table
 from support.outcomes import make_dataset, make_failure, make_result, make_spec
 
 FIRST = datetime(2024, 1, 1, tzinfo=UTC)
@@ -155,53 +151,3 @@ async def fill(store: Store, count: int, *, seed: int = 1) -> Filling:
         await store.runs.add_many(batch)
         seconds += time.perf_counter() - started
     return Filling(count, seconds)
-
-
-async def multiply(connection: asyncpg.Connection, times: int) -> None:
-    """Copy every run `times` times within the database, with numbers of its own.
-
-    It is quicker than making up a million runs where the machine is busy; the copies' times lie
-    among those of the others, so that no index is helped by the order of the rows.
-    """
-    columns = [column.name for column in runs_table.columns if column.name != "id"]
-    metrics = [
-        column.name
-        for column in metrics_table.columns
-        if column.name not in ("id", "backtest_run_id", *COPIED)
-    ]
-    end = f"timestamptz '{LAST:%Y-%m-%d}Z'"
-    own = {
-        "run_id": "gen_random_uuid()",
-        "created_at": f"least(created_at + random() * interval '1 hour', {end})",
-        "fingerprint": "encode(sha256(random()::text::bytea), 'hex')",
-        "config_snapshot": (
-            "jsonb_set(config_snapshot, '{config,strategy,parameters,fast_period}',"
-            " to_jsonb(5 + floor(random() * 50)::int))"
-        ),
-    }
-    moved = ("sharpe_ratio", "total_return", "cagr", "sortino_ratio", "profit_factor")
-    values = [
-        f"{name} + random()::numeric(9, 8) / 20" if name in moved else name for name in metrics
-    ]
-    listed, numbers, shared = map(", ".join, (columns, metrics, COPIED))
-    copied = ", ".join(f"{own.get(name, name)} AS {name}" for name in columns)
-    last = await connection.fetchval("SELECT max(id) FROM backtest_runs")
-    for _ in range(times):
-        await connection.execute(
-            f"""
-            WITH copy AS MATERIALIZED (
-                SELECT id AS old, {copied} FROM backtest_runs WHERE id <= {last}
-            ), added AS (
-                INSERT INTO backtest_runs ({listed}) SELECT {listed} FROM copy
-                RETURNING id, run_id, {shared}
-            )
-            INSERT INTO performance_metrics (backtest_run_id, {shared}, {numbers})
-            SELECT added.id, {", ".join(f"added.{name}" for name in COPIED)}, {", ".join(values)}
-            FROM added JOIN copy USING (run_id)
-            JOIN performance_metrics AS original ON original.backtest_run_id = old
-            """
-        )
-    await connection.execute(
-        f"INSERT INTO run_tags (run_id, tag)"
-        f" SELECT run_id, 'keep' FROM backtest_runs WHERE id > {last} AND random() < {TAGGED}"
-    )

@@ -31,10 +31,10 @@ async def measure(home: Path, extent: Extent) -> Findings:
     stores = []
     with EmbeddedServer(home) as address:
         for runs in extent.runs:
-            copy = store_copy(address.dsn, home, runs=runs, made_up=extent.made_up)
+            copy = store_copy(address.dsn, home, runs=runs)
             async with copy as url:
                 stores.append(await measure_store(url, home, runs=runs, rounds=extent.rounds))
-    return found_in(stores, extent)
+    return found_in(stores)
 
 
 async def measure_store(url: str, home: Path, *, runs: int, rounds: int) -> dict[str, Any]:
@@ -102,7 +102,7 @@ def _row(times: dict[str, Times], aim: float | None) -> dict[str, Any]:
     return {**row, "ratio": round(row["store"] / row["floor"], 2), "aim": aim, "medians": medians}
 
 
-def found_in(stores: Sequence[dict[str, Any]], extent: Extent) -> Findings:
+def found_in(stores: Sequence[dict[str, Any]]) -> Findings:
     """Return the lines of the largest store, and how they have grown from the smallest."""
     smallest, largest = stores[0], stores[-1]
     part = f"a store of {largest['runs']:,} runs"
@@ -118,18 +118,11 @@ def found_in(stores: Sequence[dict[str, Any]], extent: Extent) -> Findings:
     growth = f"growth from {smallest['runs']:,} runs, the worst with an index"
     lines.append(Finding(part, growth, "times", grown[worst], aim=GROWTH_AIM, absolute=True))
     lines += _told(part, smallest, largest)
-    notes = [f"The worst growth is that of {worst!r}."]
-    *_, natural = (store for store in stores if store["runs"] <= extent.made_up)
-    size = natural["bytes_per_run"]["all"]
+    size = largest["bytes_per_run"]["all"]
     on_disk = "bytes on disk per run, indexes included"
     lines.append(Finding(part, on_disk, "bytes", size, aim=BYTES_AIM, absolute=True))
-    if largest is not natural:
-        notes.append(
-            f"{extent.made_up:,} runs were saved by the bulk path; larger stores are copies of them"
-            " within the database, each run with numbers of its own and the indexes made anew."
-            f" Bytes per run are therefore those of {natural['runs']:,} runs."
-        )
     versions = {"postgresql": largest["postgresql"]}
+    notes = [f"The worst growth is that of {worst!r}."]
     return Findings(lines, notes=notes, details={"stores": list(stores), "versions": versions})
 
 

@@ -12,22 +12,21 @@ import asyncpg
 
 from ntrader.services.workspace import Workspace
 from ntrader.storage.migrations import HEAD
-from ntrader.storage.tables import metrics_table, runs_table
 from support.database import execute
 
-from .filling import fill, multiply
+from .filling import fill
 
 COPY = "measured"
 UNFINISHED = "unfinished"
 
 
 @asynccontextmanager
-async def store_copy(dsn: str, home: Path, *, runs: int, made_up: int) -> AsyncIterator[str]:
+async def store_copy(dsn: str, home: Path, *, runs: int) -> AsyncIterator[str]:
     """Give the URL of a store with so many runs, to be asked and changed at will.
 
     Its original stays on the server: the next time nothing is filled.
     """
-    kept = await _kept(dsn, home, runs=runs, made_up=made_up)
+    kept = await _kept(dsn, home, runs)
     async with new_database(dsn, COPY, like=kept) as url:
         yield url
 
@@ -47,7 +46,7 @@ def url_of(dsn: str, name: str) -> str:
     return dsn.replace("/ntrader?", f"/{name}?")
 
 
-async def _kept(dsn: str, home: Path, *, runs: int, made_up: int) -> str:
+async def _kept(dsn: str, home: Path, runs: int) -> str:
     """Return the name of the database that keeps such a store; it is filled if there is none."""
     name = f"store_{runs}_{_recipe()}"
     connection = await asyncpg.connect(dsn)
@@ -59,12 +58,8 @@ async def _kept(dsn: str, home: Path, *, runs: int, made_up: int) -> str:
     finally:
         await connection.close()
     started = time.perf_counter()
-    if runs <= made_up:
-        await _create(dsn, UNFINISHED, "template0")
-        await _fill(url_of(dsn, UNFINISHED), home, runs)
-    else:
-        await _create(dsn, UNFINISHED, await _kept(dsn, home, runs=made_up, made_up=made_up))
-        await _copy_runs(url_of(dsn, UNFINISHED), runs // made_up - 1)
+    await _create(dsn, UNFINISHED, "template0")
+    await _fill(url_of(dsn, UNFINISHED), home, runs)
     await _settle(url_of(dsn, UNFINISHED))
     await execute(dsn, f"ALTER DATABASE {UNFINISHED} RENAME TO {name}")
     print(f"  filled with {runs:,} runs: {time.perf_counter() - started:.0f} s", file=sys.stderr)
@@ -89,36 +84,6 @@ async def _create(dsn: str, name: str, like: str) -> None:
 async def _fill(url: str, home: Path, runs: int) -> None:
     async with Workspace(home, database_url=url) as workspace:
         await fill(await workspace.store(), runs)
-
-
-async def _copy_runs(url: str, times: int) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        async with _without_indexes(connection):
-            await multiply(connection, times)
-    finally:
-        await connection.close()
-
-
-@asynccontextmanager
-async def _without_indexes(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Drop the indexes that no constraint needs, and make them again afterwards.
-
-    Keeping them up to date takes longer with every run, once they do not fit into memory.
-    """
-    found = await connection.fetch(
-        "SELECT index.indexrelid::regclass::text AS name,"
-        " pg_get_indexdef(index.indexrelid) AS definition FROM pg_index AS index"
-        " WHERE index.indrelid::regclass::text = ANY($1) AND NOT EXISTS"
-        " (SELECT FROM pg_constraint WHERE conindid = index.indexrelid)",
-        [runs_table.name, metrics_table.name],
-    )
-    for index in found:
-        await connection.execute(f"DROP INDEX {index['name']}")
-    yield
-    await connection.execute("SET maintenance_work_mem = '512MB'")
-    for index in found:
-        await connection.execute(index["definition"])
 
 
 async def _settle(url: str) -> None:

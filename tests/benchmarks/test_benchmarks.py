@@ -104,7 +104,7 @@ def test_a_store_is_filled_once(measured: Measured, capsys: pytest.CaptureFixtur
     async def copied() -> None:
         home = measured.home
         with EmbeddedServer(home) as address:
-            async with store_copy(address.dsn, home, runs=60, made_up=30):
+            async with store_copy(address.dsn, home, runs=60):
                 pass
 
     asyncio.run(copied())
