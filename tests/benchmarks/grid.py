@@ -13,16 +13,14 @@ import argparse
 import asyncio
 import json
 import sys
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from math import inf
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
-from sqlalchemy import CompoundSelect, Select, func, select
+from sqlalchemy import func, select
 
 from ntrader.domain.expression_parser import parse_expression
 from ntrader.domain.queries import CREATED_AT, ORDERS, Cursor, RunFilter, RunOrder
@@ -30,19 +28,17 @@ from ntrader.domain.runs import RunStatus
 from ntrader.errors import DatabaseBusyError
 from ntrader.storage.database import Database
 from ntrader.storage.pages import Pages
-from ntrader.storage.plans import Expected
 from ntrader.storage.rows import order_text
 from ntrader.storage.store import Store
 from ntrader.storage.tables import metrics_table, runs_table
-from support.explaining import Explain
 
+from .explained import Explained
 from .filling import LAST
 from .timing import print_table
 
 BUFFERS = 5_000
 MILLISECONDS = 50.0
 LIMIT = 20
-OPTIONS = "ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON"
 WEEK = LAST - timedelta(days=100)
 
 EXPRESSIONS = {
@@ -132,31 +128,6 @@ async def middle_of(database: Database, by: str) -> tuple[str | None, int]:
     return order_text(value), run
 
 
-class Explaining:
-    """Answers statements by what they took: so many pages, so many milliseconds, so many rows."""
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.buffers = 0
-        self.planning = self.execution = 0.0
-
-    async def expected(self, statement: CompoundSelect[Any]) -> Sequence[Expected]:
-        """Return what the planner expects; it is part of the planning."""
-        started = time.perf_counter()
-        expected = await self._database.expected(statement)
-        self.planning += (time.perf_counter() - started) * 1e3
-        return expected
-
-    async def read(self, statement: Select[Any]) -> Sequence[Any]:
-        """Return as many rows as the statement gives."""
-        found = (await self._database.fetch(Explain(statement, OPTIONS)))[0][0]
-        (plan,) = json.loads(found) if isinstance(found, str) else found
-        self.buffers += plan["Plan"]["Shared Hit Blocks"] + plan["Plan"]["Shared Read Blocks"]
-        self.planning += plan["Planning Time"]
-        self.execution += plan["Execution Time"]
-        return range(int(plan["Plan"]["Actual Rows"]))
-
-
 async def answer(
     database: Database,
     name: str,
@@ -167,18 +138,18 @@ async def answer(
 ) -> Answer:
     """Ask for one page, again where the first answer is odd: its pages may have been cold."""
     for _ in range(2):
-        explaining = Explaining(database)
+        explained = Explained(database)
         try:
-            await Pages(explaining).rows(where, order, limit=LIMIT + 1, after=after)
+            await Pages(explained).rows(where, order, limit=LIMIT + 1, after=after)
         except DatabaseBusyError:
             return Answer(name, str(order), page, 0, 0, inf)
         answered = Answer(
             name,
             str(order),
             page,
-            explaining.buffers,
-            explaining.planning,
-            explaining.execution,
+            explained.buffers,
+            explained.planning,
+            explained.execution,
         )
         if not answered.is_odd:
             break

@@ -34,14 +34,23 @@ def test_many_matches_are_walked_as_far_as_gathering_would_cost() -> None:
     assert most * ONE.cost <= 36_915 < (most + 1) * ONE.cost
 
 
+def test_what_a_walk_does_once_does_not_count_for_each_run() -> None:
+    tags = 200.0
+    once = Expected(rows=1, cost=tags + ONE.cost, startup=tags)
+
+    _, most = walks((EVERY, once, Expected(rows=333_075, cost=tags + 36_915)), 21)
+
+    assert most == int(36_915 / ONE.cost)
+
+
 def test_a_walk_that_may_be_too_short_is_tried_once() -> None:
     assert walks((EVERY, ONE, Expected(rows=8_228, cost=17_261)), 21) == (2_045,)
 
 
 def test_a_union_of_which_one_part_is_left_is_that_part() -> None:
-    assert expected_of_parts({"Node Type": "Seq Scan", "Plan Rows": 3, "Total Cost": 1.5}) == (
-        Expected(3, 1.5),
-    )
+    plan = {"Node Type": "Seq Scan", "Plan Rows": 3, "Startup Cost": 0.5, "Total Cost": 1.5}
+
+    assert expected_of_parts(plan) == (Expected(3, 1.5, 0.5),)
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,14 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """How many rows a query should have, and what it should cost in the planner's own unit."""
+    """How many rows a query should have, and what it should cost in the planner's own unit.
+
+    `startup` is the part of the `cost` that comes before the first row.
+    """
 
     rows: float
     cost: float
+    startup: float = 0.0
 
 
 def expected_of_parts(plan: Mapping[str, Any]) -> tuple[Expected, ...]:
@@ -18,7 +22,7 @@ def expected_of_parts(plan: Mapping[str, Any]) -> tuple[Expected, ...]:
     # Where one part is left, there is no union any more.
     parts = plan["Plans"] if plan["Node Type"] == "Append" else [plan]
     return tuple(
-        Expected(part["Plan Rows"], part["Total Cost"])
+        Expected(part["Plan Rows"], part["Total Cost"], part["Startup Cost"])
         for part in parts
         if part.get("Parent Relationship") != "InitPlan"
     )

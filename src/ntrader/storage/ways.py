@@ -35,7 +35,8 @@ def walks(expected: Sequence[Expected], limit: int) -> tuple[int, ...]:
     if len(expected) < 3:
         return ()
     every, one, matching = expected
-    most = int(matching.cost / one.cost)
+    # What comes before the first look, such as to read all runs of a tag, a walk does once.
+    most = int((matching.cost - one.startup) / (one.cost - one.startup))
     needed = limit * every.rows / matching.rows
     if needed > _PATIENCE * most:
         return ()
