@@ -92,11 +92,12 @@ def questions(
         query: str,
         *values: Any,
         by: str = "sharpe_ratio",
+        ascending: bool = False,
         after: Cursor | None = None,
         aim: float | None = 7,
         **conditions: Any,
     ) -> Question:
-        where, order = RunFilter(**conditions), RunOrder(by)
+        where, order = RunFilter(**conditions), RunOrder(by, ascending)
         return Question(
             name,
             by_hand(query, *values),
@@ -185,6 +186,31 @@ def questions(
             f"{_BY_METRIC} WHERE m.sharpe_ratio > 1.5 AND {_PARAMETERS} @> $1 {_BEST}",
             '{"fast_period": 10}',
             expression=expression,
+        ),
+        listed(
+            "rare symbol, order by Sortino",
+            f"{_BY_METRIC} WHERE m.instrument_symbol = $1 {_BEST.replace('sharpe', 'sortino')}",
+            "SYM099",
+            by="sortino_ratio",
+            symbol="SYM099",
+        ),
+        listed(
+            "strategy and parameter, order by Sortino",
+            f"{_BY_METRIC} WHERE m.strategy_name = $1 AND {_PARAMETERS} @> $2"
+            f" {_BEST.replace('sharpe', 'sortino')}",
+            "own_3",
+            '{"fast_period": 10}',
+            by="sortino_ratio",
+            strategy="own_3",
+            parameters={"fast_period": 10},
+        ),
+        listed(
+            "Sharpe above 3, order by the lowest return",
+            f"{_BY_METRIC} WHERE m.sharpe_ratio > 3"
+            " ORDER BY m.total_return, m.backtest_run_id DESC LIMIT 21",
+            by="total_return",
+            ascending=True,
+            expression=parse_expression("sharpe_ratio > 3"),
         ),
         Question(
             "count of a strategy, capped",

@@ -21,6 +21,8 @@ SHOWN = (
     "list 20 newest",
     "filter by strategy, order by Sharpe",
     "filter by a parameter, order by Sharpe",
+    "rare symbol, order by Sortino",
+    "Sharpe above 3, order by the lowest return",
     "page 400 deep, by cursor",
     "compare 10 runs",
     "group by strategy",

@@ -23,7 +23,12 @@ PAGE_AIM = 2
 GROUPED_AIM_MS = 200
 BULK = 5_000
 TABLES = ("backtest_runs", "performance_metrics", "run_statistics")
-NO_INDEX_HELPS = ("group by strategy",)
+NO_INDEX_HELPS = (
+    "group by strategy",
+    "rare symbol, order by Sortino",
+    "strategy and parameter, order by Sortino",
+    "Sharpe above 3, order by the lowest return",
+)
 
 
 async def measure(home: Path, extent: Extent) -> Findings:

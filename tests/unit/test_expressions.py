@@ -133,6 +133,7 @@ def test_and_binds_tighter_than_or_and_not_tightest() -> None:
         ("config. > 3", "Expected a name after the point", "> 3"),
         ("sharpe_ratio > 1e999", "A number beyond all that is stored", "1e999"),
         ("sharpe_ratio > 0." + "1" * 31, "A number of more than 30 digits", "0." + "1" * 31),
+        ("sharpe_ratio > 0." + "1" * 31 + "%", "A number of more than 30 digits", f"0.{'1' * 31}%"),
         ("reproduced_from = abc", "reproduced_from is the id of a run", "abc"),
         ("symbol = '\udcff'", "No run has a text with such a character", "' '"),
         ("1 < sharpe_ratio", "Expected the name of a metric or another field", "1 < sharpe_ratio"),
@@ -140,6 +141,12 @@ def test_and_binds_tighter_than_or_and_not_tightest() -> None:
 )
 def test_a_refusal_points_at_the_character(text: str, reason: str, from_caret: str) -> None:
     assert refusal(text) == (reason, from_caret)
+
+
+def test_percent_keeps_every_digit() -> None:
+    digits = "123456789012345678901234567891"
+    read = parse_expression(f"sharpe_ratio > {digits}%")
+    assert read == Comparison(SHARPE, ">", Decimal(f"{digits[:-2]}.{digits[-2:]}"))
 
 
 def test_a_misspelt_field_gets_a_suggestion() -> None:
@@ -200,6 +207,25 @@ expressions = st.recursive(
     ),
     max_leaves=8,
 )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "not " * MAX_DEPTH + "sharpe_ratio > 1",
+        "not (sharpe_ratio > 1 and " * (MAX_DEPTH // 2) + "symbol = x" + ")" * (MAX_DEPTH // 2),
+    ],
+)
+def test_the_spelling_of_the_deepest_expression_reads_back_too(text: str) -> None:
+    deepest = parse_expression(text)
+    assert parse_expression(str(deepest)) == deepest
+
+
+def test_a_spelling_has_the_parentheses_that_it_needs_and_no_others() -> None:
+    text = "not (symbol = 'a' or symbol = 'b') and (symbol = 'c' or not not symbol is null)"
+    assert str(parse_expression(f"({text})")) == text
+    text = "symbol = 'a' and symbol = 'b' or not symbol in ('c')"
+    assert str(parse_expression(text.replace("'a' and symbol = 'b'", "a and (symbol = b)"))) == text
 
 
 @given(expressions)

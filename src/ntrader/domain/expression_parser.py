@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from difflib import get_close_matches
 from typing import Never
 from uuid import UUID
@@ -35,6 +35,7 @@ MAX_LENGTH = 10_000
 MAX_DEPTH = 50
 MAX_DIGITS = 30
 
+_EXACT = Context(prec=MAX_LENGTH)
 _TOKEN = re.compile(
     r"""
     (?P<space> \s+ )
@@ -216,7 +217,7 @@ class _Parser:
     def _number(self, token: _Token) -> Decimal:
         number = Decimal(token.text.rstrip("%").replace("_", ""))
         if token.text.endswith("%"):
-            number = number.scaleb(-2)
+            number = number.scaleb(-2, _EXACT)
         digits = number.as_tuple()
         if number and not -MAX_DIGITS < number.adjusted() < MAX_DIGITS:
             self._refuse("A number beyond all that is stored", token.at)

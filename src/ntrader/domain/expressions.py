@@ -12,7 +12,8 @@
 
 A text stands in single or double quotes, a quote within it twice. A comparison with a value that is
 not there is neither true nor false, as in SQL, so that `not` does not find it either: `is null`
-does. `str` of an expression is its one spelling, which reads back as the same expression.
+does. A text that is a number counts as one, but where `=`, `!=` or `in` ask for a parameter, which
+keeps its type. `str` of an expression is its one spelling, which reads back as the same expression.
 """
 
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ class Not:
     operand: "Expression"
 
     def __str__(self) -> str:
-        return f"not ({self.operand})"
+        return f"not {_grouped(self.operand, And, Or)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class And:
     operands: "tuple[Expression, ...]"
 
     def __str__(self) -> str:
-        return " and ".join(f"({operand})" for operand in self.operands)
+        return " and ".join(_grouped(operand, And, Or) for operand in self.operands)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,7 @@ class Or:
     operands: "tuple[Expression, ...]"
 
     def __str__(self) -> str:
-        return " or ".join(f"({operand})" for operand in self.operands)
+        return " or ".join(_grouped(operand, Or) for operand in self.operands)
 
 
 type Expression = Comparison | Membership | IsNull | Not | And | Or
@@ -163,6 +164,14 @@ def fields_of(expression: Expression) -> Iterator[Field]:
         case And() | Or():
             for operand in expression.operands:
                 yield from fields_of(operand)
+
+
+def _grouped(operand: Expression, *looser: type[Expression]) -> str:
+    """Return an operand, within parentheses only where it is one of the `looser` ones.
+
+    One pair too many, and what may be as deep as can be read could not be read back.
+    """
+    return f"({operand})" if isinstance(operand, looser) else str(operand)
 
 
 def _value_text(value: Value) -> str:

@@ -254,12 +254,14 @@ class _Compiler:
             return tagged if operator == "=" else not_(tagged)
         if field.kind is not Kind.JSON:
             return _operated(self.rows.column(field.name), operator, _bound(field, value))
-        indexable = operator == "=" and not self.negated and _is_parameter(field)
-        if indexable and not isinstance(value, datetime):
-            # Nothing beside it: the planner would take the two for independent, and expect a
-            # hundredth of the runs.
-            return _has_parameters({field.path[-1]: _as_json(value)})
-        return _operated(_json_value(field, value), operator, _literal(value))
+        typed = _is_parameter(field) and operator in ("=", "!=")
+        if typed and operator == "=" and not self.negated:
+            plain = _as_json(value)
+            if plain is not None:
+                # Nothing beside it: the planner would take the two for independent, and expect a
+                # hundredth of the runs.
+                return _has_parameters({field.path[-1]: plain})
+        return _operated(_json_value(field, value, typed=typed), operator, _literal(value))
 
 
 def _operated(left: ColumnElement[Any], operator: str, right: Any) -> Condition:
@@ -302,15 +304,17 @@ def _json_text(field: Field) -> ColumnElement[Any]:
     return _json(field).astext  # type: ignore[no-any-return]
 
 
-def _json_value(field: Field, value: Value) -> ColumnElement[Any]:
+def _json_value(field: Field, value: Value, *, typed: bool) -> ColumnElement[Any]:
     """Return the value at a path as the type of `value`; NULL where it has another.
 
-    Money is a text within a snapshot, so a text that is a number counts as one.
+    Money is a text within a snapshot, so a text that is a number counts as one, unless `typed`.
     """
     text = _json_text(field)
     match value:
         case bool():
             return case((func.jsonb_typeof(_json(field)) == "boolean", _json(field)))
+        case Decimal() if typed:
+            return case((func.jsonb_typeof(_json(field)) == "number", cast(text, _NUMERIC)))
         case Decimal():
             return _checked_cast(text, "numeric", r"^[-+]?[0-9.]", _NUMERIC)
         case datetime():
@@ -331,5 +335,13 @@ def _is_parameter(field: Field) -> bool:
     return field.path[:-1] == ("strategy", "parameters") and field.name == "config"
 
 
-def _as_json(value: Decimal | bool | str) -> Any:
-    return number(value) if isinstance(value, Decimal) else value
+def _as_json(value: Value) -> Any:
+    """Return `value` as JSON has it, None where it cannot."""
+    match value:
+        case datetime():
+            return None
+        case Decimal():
+            plain = number(value)
+            # JSON numbers are written from floats: one that is only near is another value.
+            return plain if isinstance(plain, int) or Decimal(repr(plain)) == value else None
+    return value
