@@ -205,11 +205,9 @@ def _successful(where: RunFilter, order: RunOrder) -> Select[Any]:
     found: Select[Any] = select(
         columns.backtest_run_id.label("id"), columns[order.by].label("order_value")
     ).where(*conditions(where, SUCCESSFUL))
-    return _with_runs(found) if needs_run(where) else found
-
-
-def _with_runs(of_metrics: Select[Any]) -> Select[Any]:
-    return of_metrics.join(runs_table, runs_table.c.id == metrics_table.c.backtest_run_id)
+    if needs_run(where):
+        return found.join(runs_table, runs_table.c.id == columns.backtest_run_id)
+    return found
 
 
 def _successful_parts(
