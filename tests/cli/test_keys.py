@@ -16,7 +16,7 @@ def test_a_key_is_printed_alone_so_that_a_script_can_take_it(ntrader: Command) -
     assert key[:12] in listed.stdout
     assert "platform" in listed.stdout
     assert "active" in listed.stdout
-    secret = key.rpartition("_")[2]
+    secret = key.split("_", 2)[2]
     everything = [ntrader("keys", "list", *form).stdout for form in ((), ("--json",), ("--csv",))]
     assert not any(secret in shown for shown in everything)
     digest = hashlib.sha256(key.encode()).hexdigest()
