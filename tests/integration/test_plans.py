@@ -20,11 +20,11 @@ from ntrader.domain.results import METRICS, Outcome
 from ntrader.domain.runs import RunStatus
 from ntrader.storage.database import Database
 from ntrader.storage.queries import count_statement, page_statement
-from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
 from support.database import Background, TestServer
 from support.explaining import Explain
-from support.outcomes import NOW, make_dataset, make_failure, make_result, make_spec
+from support.outcomes import NOW, make_failure, make_result
+from support.saving import save_many
 
 EVERYTHING = RunFilter()
 COUNTS = {"total_trades", "winning_trades", "losing_trades", "break_even_trades"}
@@ -77,26 +77,10 @@ def filled(postgres: TestServer, background: Background) -> Iterator[Filled]:
     """Some runs, and what the planner knows of them."""
     with postgres.migrated_database() as url:
         database = Database(url)
-        background.run(fill(Store.of(database)))
+        outcomes = map(make_outcome, range(500))
+        background.run(save_many(Store.of(database), outcomes))
         yield Filled(Store.of(database), background.run)
         background.run(database.close())
-
-
-async def fill(store: Store) -> None:
-    dataset = await store.datasets.add(make_dataset("IBM"))
-    strategy = await store.strategies.ensure(make_spec("sma"))
-    await store.runs.add_many(
-        [
-            NewRun(
-                outcome=make_outcome(number),
-                dataset_id=dataset.id,
-                strategy_id=strategy.id,
-                data_source="x",
-            )
-            for number in range(500)
-        ]
-    )
-    await store.database.run(lambda transaction: transaction.execute(text("ANALYZE")))
 
 
 async def nodes_of(store: Store, statement: Any) -> list[dict[str, Any]]:

@@ -17,12 +17,12 @@ from ntrader.storage.database import Database
 from ntrader.storage.pages import Pages
 from ntrader.storage.plans import Expected
 from ntrader.storage.queries import gathered_statement, page_statement, weighing_statement
-from ntrader.storage.saving import NewRun
 from ntrader.storage.store import Store
 from ntrader.storage.ways import is_at_hand
 from support.database import Background, TestServer
 from support.explaining import Explain
-from support.outcomes import NOW, make_dataset, make_failure, make_result, make_spec
+from support.outcomes import NOW, make_failure, make_result
+from support.saving import save_many
 
 RUNS = 600
 LIMIT = 20
@@ -92,26 +92,10 @@ class Filled:
 def filled(postgres: TestServer, background: Background) -> Iterator[Filled]:
     with postgres.migrated_database() as url:
         database = Database(url)
-        background.run(fill(Store.of(database)))
+        outcomes = map(make_outcome, range(RUNS))
+        background.run(save_many(Store.of(database), outcomes))
         yield Filled(database, background.run)
         background.run(database.close())
-
-
-async def fill(store: Store) -> None:
-    dataset = await store.datasets.add(make_dataset("IBM"))
-    strategy = await store.strategies.ensure(make_spec("sma"))
-    await store.runs.add_many(
-        [
-            NewRun(
-                outcome=make_outcome(number),
-                dataset_id=dataset.id,
-                strategy_id=strategy.id,
-                data_source="x",
-            )
-            for number in range(RUNS)
-        ]
-    )
-    await store.database.run(lambda transaction: transaction.execute(text("ANALYZE")))
 
 
 def cursors(filled: Filled, filter_: RunFilter, order: RunOrder) -> Iterator[Cursor | None]:

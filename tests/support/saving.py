@@ -1,13 +1,17 @@
 """Saving runs for tests."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from uuid import UUID
+
+from sqlalchemy import text
 
 from ntrader.domain.results import Outcome
 from ntrader.storage.database import Database
 from ntrader.storage.datasets import DatasetRepository
 from ntrader.storage.runs import RunRepository
+from ntrader.storage.saving import NewRun
+from ntrader.storage.store import Store
 from ntrader.storage.strategies import StrategyRepository
 from support.outcomes import make_dataset, make_failure, make_result, make_spec
 
@@ -48,3 +52,14 @@ class Saver:
 
 
 _DETAILS = {"artifacts", "events", "reproduced_from", "data_source", "annotations"}
+
+
+async def save_many(store: Store, outcomes: Iterable[Outcome]) -> None:
+    """Save outcomes by the bulk path, all of one dataset, and let the planner look at them."""
+    about: dict[str, Any] = {
+        "dataset_id": (await store.datasets.add(make_dataset("IBM"))).id,
+        "strategy_id": (await store.strategies.ensure(make_spec("sma"))).id,
+        "data_source": "x",
+    }
+    await store.runs.add_many([NewRun(outcome=outcome, **about) for outcome in outcomes])
+    await store.database.run(lambda transaction: transaction.execute(text("ANALYZE")))
