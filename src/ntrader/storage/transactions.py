@@ -7,11 +7,12 @@ nothing of ours uses, and a twentieth of the time of a short backtest.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import asyncpg
 from sqlalchemy import Connection, CursorResult, Executable
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.util import greenlet_spawn
 
 
@@ -55,6 +56,9 @@ async def transaction_on(connection: Connection) -> AsyncIterator[Transaction]:
         begun = await greenlet_spawn(connection.begin)
         yield Transaction(connection)
         await greenlet_spawn(begun.commit)
-    finally:
-        # What is not committed is rolled back by it.
-        await greenlet_spawn(connection.close)
+    except BaseException:
+        # What is not committed is rolled back by it; a connection that is lost besides is no news.
+        with suppress(DBAPIError):
+            await greenlet_spawn(connection.close)
+        raise
+    await greenlet_spawn(connection.close)
