@@ -130,6 +130,11 @@ def test_parameters_are_checked_and_kept_exactly(plan: Any) -> None:
     assert long["trade_size"] == "0.1000000000000000000001"
 
 
+def test_a_number_of_a_billion_digits_is_not_written_out(plan: Any) -> None:
+    checked = plan(ROUND_TRIP).check({"trade_size": "1E+999999999"})
+    assert checked["trade_size"] == "1E+999999999"
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

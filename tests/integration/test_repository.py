@@ -230,14 +230,18 @@ async def test_a_cursor_of_another_list_is_refused(store: Store, save_run: SaveR
             await store.runs.page(where, order, limit=1, after=page.next)
 
 
-@pytest.mark.parametrize("value", [None, "", "soon", "2026-01-01T00:00:00"])
+@pytest.mark.parametrize(
+    "value", [None, "", "soon", "2026-01-01T00:00:00", "9999-12-31T23:59:59-23:59"]
+)
 async def test_a_damaged_cursor_by_time_is_refused(store: Store, value: Any) -> None:
     cursor = Cursor(Cursor.scope_of(EVERYTHING, NEWEST_FIRST), value, 1)
     with pytest.raises(CursorMismatchError):
         await store.runs.page(EVERYTHING, NEWEST_FIRST, limit=1, after=cursor)
 
 
-@pytest.mark.parametrize("value", ["", "many", "NaN", "Infinity", "1.5.2"])
+@pytest.mark.parametrize(
+    "value", ["", "many", "NaN", "Infinity", "1.5.2", "1E+999999999", "1E-20000", "99999999999"]
+)
 @pytest.mark.parametrize("by", ["cagr", "total_trades"])
 async def test_a_damaged_cursor_by_metric_is_refused(store: Store, by: str, value: Any) -> None:
     order = RunOrder(by)

@@ -81,6 +81,7 @@ def make_outcome(number: int) -> Outcome:
 class Filled:
     """A store that the tests of this module only read."""
 
+    url: str
     database: Database
     run: Callable[..., Any]
 
@@ -94,7 +95,7 @@ def filled(postgres: TestServer, background: Background) -> Iterator[Filled]:
         database = Database(url)
         outcomes = map(make_outcome, range(RUNS))
         background.run(save_many(Store.of(database), outcomes))
-        yield Filled(database, background.run)
+        yield Filled(url, database, background.run)
         background.run(database.close())
 
 
@@ -210,3 +211,37 @@ def test_the_planner_leaves_out_what_cannot_match(filled: Filled) -> None:
     failed = weighing_statement(where("status = 'failed'"), order)
 
     assert len(filled.run(filled.database.expected(failed))) == 1
+
+
+PARALLEL = (
+    "max_parallel_workers_per_gather=4&parallel_setup_cost=0&parallel_tuple_cost=0"
+    "&min_parallel_table_scan_size=0&min_parallel_index_scan_size=0"
+)
+
+
+def test_the_planner_tells_the_parts_apart_on_a_server_with_parallel_workers(
+    filled: Filled,
+) -> None:
+    """They would share the parts in another order: every run would seem to match."""
+    question = weighing_statement(RunFilter(timeframe="1h"), RunOrder("sortino_ratio"))
+
+    async def expected() -> Sequence[Expected]:
+        async with Database.open(f"{filled.url}&{PARALLEL}") as database:
+            (setting,) = await database.fetch(text("SHOW max_parallel_workers_per_gather"))
+            assert setting[0] == "4"
+            return await database.expected(question)
+
+    assert filled.run(expected()) == filled.run(filled.database.expected(question))
+
+
+@pytest.mark.parametrize("ascending", [False, True])
+def test_a_walk_through_a_window_of_time_begins_in_it(filled: Filled, ascending: bool) -> None:
+    window = RunFilter(
+        since=NOW + timedelta(minutes=80), until=NOW + timedelta(minutes=120), timeframe="1d"
+    )
+    order = RunOrder(ascending=ascending)
+    whole = filled.ids(page_statement(window, order, limit=LIMIT, after=None))
+    walk = page_statement(window, order, limit=LIMIT, after=None, steps=40)
+
+    assert len(whole) == LIMIT
+    assert filled.ids(walk) == whole

@@ -27,6 +27,10 @@ def test_what_cannot_match_is_gathered() -> None:
     assert walks((EVERY, ONE), 21) == ()
 
 
+def test_a_server_to_which_nothing_costs_anything_gathers() -> None:
+    assert walks((Expected(951_010, 0), Expected(1, 0), Expected(333_075, 0)), 21) == ()
+
+
 def test_many_matches_are_walked_as_far_as_gathering_would_cost() -> None:
     first, most = walks((EVERY, ONE, Expected(rows=333_075, cost=36_915)), 21)
 

@@ -215,31 +215,35 @@ class Database:
     async def expected(self, statement: CompoundSelect[Any]) -> tuple[Expected, ...]:
         """Return what the planner expects of each part of a UNION ALL; nothing is carried out.
 
-        A part that cannot have rows is left out.
+        A part that cannot have rows is left out. Parallel workers are: they would share the parts
+        in an order of their own.
         """
         text, arguments = self._statements.prepared(statement)
 
         async def attempt() -> tuple[Expected, ...]:
             with translated_errors():
-                async with self._driver() as driver:
+                async with self._driver(transaction=True) as driver:
+                    await driver.execute("SET LOCAL max_parallel_workers_per_gather = 0")
                     ((plan,),) = await driver.fetch(f"EXPLAIN (FORMAT JSON) {text}", *arguments)
                     return expected_of_parts(plan[0]["Plan"])
 
         return await self._persistently(attempt)
 
     @asynccontextmanager
-    async def _driver(self) -> AsyncIterator[asyncpg.Connection]:
+    async def _driver(self, *, transaction: bool = False) -> AsyncIterator[asyncpg.Connection]:
         """Give a connection without what SQLAlchemy has around it."""
         pooled = await greenlet_spawn(self._engine.raw_connection)
+        driver: asyncpg.Connection = pooled.driver_connection
         try:
-            driver: asyncpg.Connection = pooled.driver_connection
-            if self.url.is_pooler:
+            if transaction or self.url.is_pooler:
                 async with driver.transaction():
                     yield driver
             else:
                 yield driver
         finally:
-            await greenlet_spawn(pooled.close)
+            # Who is cancelled twice does not wait for the end of the transaction.
+            dirty = driver.is_in_transaction()
+            await greenlet_spawn(pooled.invalidate if dirty else pooled.close)
 
     async def _checked_out(self) -> Connection:
         with translated_errors():

@@ -18,7 +18,7 @@ class Expected:
 
 
 def expected_of_parts(plan: Mapping[str, Any]) -> tuple[Expected, ...]:
-    """Return what is expected of each part of a UNION ALL, whose plan this is."""
+    """Return what is expected of each part of a UNION ALL, whose plan without workers this is."""
     # Where one part is left, there is no union any more.
     parts = plan["Plans"] if plan["Node Type"] == "Append" else [plan]
     return tuple(

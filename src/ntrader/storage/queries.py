@@ -141,7 +141,9 @@ def _page_by_creation(
     if after is not None:
         listed = listed.where(_beyond(created_at, runs_table.c.id, order, after))
     if steps is not None:
-        last = _after_steps(runs_table.c.created_at, order, after, steps)
+        window = RunFilter(since=where.since, until=where.until)
+        within = conditions(window, WHOLE_RUNS)
+        last = _after_steps(runs_table.c.created_at, order, after, steps, *within)
         listed = listed.where(_in_order(created_at, last, order))
     return _in_detail(listed, order) if keys_first else listed
 
@@ -246,13 +248,17 @@ def _successful_parts(
 
 
 def _after_steps(
-    column: ColumnElement[Any], order: RunOrder, after: Cursor | None, steps: int
+    column: ColumnElement[Any],
+    order: RunOrder,
+    after: Cursor | None,
+    steps: int,
+    *within: Condition,
 ) -> ColumnElement[Any]:
-    """Return the value that an order has so many steps after its beginning or the cursor.
+    """Return the value that a part of an order has so many steps after its beginning or the cursor.
 
-    Where the order ends before, it is the last.
+    Where the part ends before, it is the last of the order.
     """
-    some = select(column).offset(steps).limit(1).correlate(None)
+    some = select(column).where(*within).offset(steps).limit(1).correlate(None)
     if after is not None:
         some = some.where(_in_order(_value_of(after, column), column, order))
     as_indexed = _directed(column, order)
@@ -362,7 +368,7 @@ def _beyond(
 def _value_of(after: Cursor, column: ColumnElement[Any]) -> Any:
     """Return the cursor's value as the column has it."""
     try:
-        return order_value(after.value or "", column.type.python_type)
+        return order_value(after.value or "", column.type)
     except (ValueError, ArithmeticError):
         raise CursorMismatchError("The cursor is damaged.") from None
 

@@ -3,12 +3,13 @@
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row
+from sqlalchemy import DateTime, Numeric, Row
+from sqlalchemy.types import TypeEngine
 
 from ntrader.domain.artifacts import Artifact
 from ntrader.domain.datasets import Dataset, Instrument
@@ -181,21 +182,31 @@ def _stored_file(content: bytes) -> str | dict[str, str]:
     return {_BASE64: base64.b64encode(content).decode()} if "\0" in text else text
 
 
-def order_value(text: str, kind: type[Any]) -> Any:
-    """Read a value of an ordered column that `order_text` wrote.
+def order_value(text: str, kind: TypeEngine[Any]) -> Any:
+    """Read a value of an ordered column of this type that `order_text` wrote.
 
     Raises:
         ValueError: `text` is no such value.
+        ArithmeticError: the same.
     """
-    if kind is datetime:
+    if isinstance(kind, DateTime):
         value = datetime.fromisoformat(text)
         if value.tzinfo is None:
             raise ValueError(text)
-        return value
+        return value.astimezone(UTC)
     number = Decimal(text) if text.isascii() else None
-    if number is None or not number.is_finite():
+    if number is None or not number.is_finite() or not _fits(number, kind):
         raise ValueError(text)
-    return int(number) if kind is int else number
+    return number if isinstance(kind, Numeric) else int(number)
+
+
+def _fits(number: Decimal, kind: TypeEngine[Any]) -> bool:
+    """Whether a column has room for a finite number: an int of 1E+999999999 is never made."""
+    limit, places = 2**31, 0
+    if isinstance(kind, Numeric) and kind.precision is not None and kind.scale is not None:
+        limit, places = 10 ** (kind.precision - kind.scale), kind.scale
+    exponent = number.as_tuple().exponent
+    return -limit < number < limit and isinstance(exponent, int) and exponent >= -places
 
 
 def order_text(value: Decimal | int | datetime | None) -> str | None:

@@ -8,7 +8,8 @@ PostgreSQL chooses well if matches are spread evenly over the order, as it assum
 together often: a strategy whose runs are all poor, a sweep of last year. So a walk may cost as much
 as gathering would; if that does not fill the page, the runs are gathered. Both together cost at
 most twice the better of the two, as whoever rents skis until they have cost their price and then
-buys them pays at most twice too much (Karlin et al., Competitive snoopy caching, 1988).
+buys them pays at most twice as much (Karlin et al., Competitive snoopy caching, 1988). A shorter
+walk, which is tried before where it should be enough, adds at most once as much.
 """
 
 from collections.abc import Sequence
@@ -35,8 +36,12 @@ def walks(expected: Sequence[Expected], limit: int) -> tuple[int, ...]:
     if len(expected) < 3:
         return ()
     every, one, matching = expected
+    look = one.cost - one.startup
+    if not look:
+        # A server whose costs were set to nothing.
+        return ()
     # What comes before the first look, such as to read all runs of a tag, a walk does once.
-    most = int((matching.cost - one.startup) / (one.cost - one.startup))
+    most = int((matching.cost - one.startup) / look)
     needed = limit * every.rows / matching.rows
     if needed > _PATIENCE * most:
         return ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -139,6 +140,8 @@ def _default_of(field: msgspec.structs.FieldInfo) -> Any:
 def _json_value(value: Any) -> Any:
     if isinstance(value, Decimal):
         # A number, so that it is found as one; text where a float would not hold it.
+        if value.adjusted() > sys.float_info.max_10_exp:
+            return str(value)
         plain = number(value)
         return plain if Decimal(str(plain)) == value else str(value)
     return value if value is None or isinstance(value, int | float | bool | str) else str(value)
