@@ -102,7 +102,7 @@ def filled(postgres: TestServer, background: Background) -> Iterator[Filled]:
 def cursors(filled: Filled, filter_: RunFilter, order: RunOrder) -> Iterator[Cursor | None]:
     """Give the beginning of a list, and the places after its first pages."""
     after: Cursor | None = None
-    for _ in range(4):
+    for _ in range(3):
         yield after
         page = filled.run(Store.of(filled.database).runs.page(filter_, order, limit=7, after=after))
         after = page.next
@@ -122,7 +122,7 @@ def test_a_page_has_the_same_runs_whichever_way_it_is_found(
             ), order
             if is_at_hand(filter_, order, after):
                 continue
-            for steps in (1, 40, 300, RUNS * 2):
+            for steps in (40, 300):
                 walk = page_statement(filter_, order, limit=LIMIT, after=after, steps=steps)
                 found = filled.ids(walk)
                 assert len(found) < LIMIT or found == whole, (order, steps)
