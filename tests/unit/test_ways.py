@@ -67,6 +67,7 @@ def test_a_union_of_which_one_part_is_left_is_that_part() -> None:
         (RunFilter(strategy="sma"), BY_SHARPE),
         (RunFilter(symbol="IBM"), BY_SHARPE),
         (RunFilter(symbol="IBM"), RunOrder()),
+        (RunFilter(status=RunStatus.FAILED), RunOrder()),
         (RunFilter(tag="keep", timeframe="1d"), RunOrder()),
     ],
 )
@@ -81,7 +82,7 @@ def test_what_an_index_has_in_order_is_not_weighed(where: RunFilter, order: RunO
         (RunFilter(symbol="IBM"), RunOrder("total_return")),
         (RunFilter(strategy="sma", symbol="IBM"), BY_SHARPE),
         (RunFilter(strategy="sma", symbol="IBM"), RunOrder()),
-        (RunFilter(status=RunStatus.FAILED), RunOrder()),
+        (RunFilter(status=RunStatus.FAILED, timeframe="1d"), RunOrder()),
         (RunFilter(parameters={"fast_period": 10}), RunOrder()),
         (RunFilter(tag="keep"), BY_SHARPE),
     ],

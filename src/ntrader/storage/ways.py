@@ -21,7 +21,8 @@ from ntrader.storage.plans import Expected
 from ntrader.storage.ranked_metrics import RANKED_WITHIN
 
 _WINDOW = {"since", "until"}
-_LISTED_BY_CREATION = ("strategy", "strategy_id", "symbol")
+# Failed runs have no index of their own by creation; they are a part of any time's runs.
+_LISTED_BY_CREATION = ("strategy", "strategy_id", "symbol", "status")
 _PATIENCE = 4
 """How many times as far as expected a walk may be: the planner may be wrong."""
 
