@@ -83,10 +83,10 @@ def test_every_integer_survives_the_store(catalog: Catalog, rows: list[tuple[int
     columns = np.array(rows, dtype=np.int64).T
     bars = replace(minutes(len(rows)), **dict(zip(COLUMNS[1:], columns, strict=True)))
 
-    digest = catalog.write(bars, IBM, MINUTE)
+    digest = catalog.write([bars], IBM, MINUTE)
 
     assert digest == content_hash(bars, IBM, MINUTE)
-    assert same(catalog.load(digest), bars)
+    assert same(catalog.open(digest).whole(), bars)
 
 
 @pytest.mark.parametrize("instrument", [IBM, EURUSD, PEPE], ids=lambda i: i.symbol)
@@ -96,11 +96,11 @@ def test_a_dataset_is_a_catalog_that_nautilus_trader_reads(
     from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
     bars = minutes(500, instrument)
-    digest = catalog.write(bars, instrument, MINUTE)
+    digest = catalog.write([bars], instrument, MINUTE)
 
     theirs = ParquetDataCatalog(catalog.path(digest))
     read = theirs.bars()
-    ours = to_engine_bars(catalog.load(digest), instrument, MINUTE)
+    ours = to_engine_bars(catalog.open(digest).whole(), instrument, MINUTE)
 
     assert [type(bar).to_dict(bar) for bar in read] == [type(bar).to_dict(bar) for bar in ours]
     assert [bar.ts_event for bar in read] == bars.times.tolist()
@@ -118,7 +118,7 @@ def test_stored_bars_have_the_schema_that_nautilus_trader_writes(
     from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
     bars = minutes(5, EURUSD)
-    ours = bar_file(catalog, catalog.write(bars, EURUSD, MINUTE))
+    ours = bar_file(catalog, catalog.write([bars], EURUSD, MINUTE))
     ParquetDataCatalog(tmp_path / "theirs").write_data(to_engine_bars(bars, EURUSD, MINUTE))
     (theirs,) = (tmp_path / "theirs").glob("data/bar/*/*.parquet")
 
@@ -130,7 +130,7 @@ def test_stored_bars_have_the_schema_that_nautilus_trader_writes(
 
 
 def test_open_tells_what_the_bars_are_of(catalog: Catalog) -> None:
-    stored = catalog.open(catalog.write(minutes(3, EURUSD), EURUSD, MINUTE))
+    stored = catalog.open(catalog.write([minutes(3, EURUSD)], EURUSD, MINUTE))
 
     assert (stored.instrument, stored.timeframe) == (EURUSD, MINUTE)
 
@@ -143,18 +143,20 @@ def test_a_period_is_cut_out_by_labels_with_its_end_left_out(
     catalog: Catalog, first: int, last: int
 ) -> None:
     bars = minutes(ROW_GROUPS)
-    digest = catalog.write(bars, IBM, MINUTE)
+    digest = catalog.write([bars], IBM, MINUTE)
 
-    loaded = catalog.load(digest, START + timedelta(minutes=first), START + timedelta(minutes=last))
+    loaded = catalog.open(
+        digest, START + timedelta(minutes=first), START + timedelta(minutes=last)
+    ).whole()
 
     assert same(loaded, bars.slice(first, last))
 
 
 def test_a_period_outside_of_the_data_is_empty(catalog: Catalog) -> None:
-    digest = catalog.write(minutes(10), IBM, MINUTE)
+    digest = catalog.write([minutes(10)], IBM, MINUTE)
 
-    assert len(catalog.load(digest, START + timedelta(days=1))) == 0
-    assert len(catalog.load(digest, end=START)) == 0
+    assert len(catalog.open(digest, START + timedelta(days=1)).whole()) == 0
+    assert len(catalog.open(digest, end=START).whole()) == 0
 
 
 def test_engine_bars_are_stamped_with_label_and_close() -> None:
@@ -182,10 +184,10 @@ def test_the_engine_gets_the_exact_values(precision: int, data: st.DataObject) -
 
 
 def test_loading_needs_neither_the_engine_nor_pandas(catalog: Catalog) -> None:
-    digest = catalog.write(minutes(3), IBM, MINUTE)
+    digest = catalog.write([minutes(3)], IBM, MINUTE)
     code = (
         "import sys\nfrom pathlib import Path\nfrom ntrader.engine.catalog import Catalog\n"
-        f"Catalog(Path({str(catalog.root)!r})).load({digest!r})\n"
+        f"Catalog(Path({str(catalog.root)!r})).open({digest!r}).whole()\n"
         "print([name for name in ('nautilus_trader', 'pandas') if name in sys.modules])"
     )
     done = subprocess.run(
@@ -228,7 +230,7 @@ def test_the_hash_is_that_of_the_values_not_of_the_file(catalog: Catalog, tmp_pa
 
 
 def test_verify_reads_values_whatever_the_layout_of_the_stored_file(catalog: Catalog) -> None:
-    digest = catalog.write(minutes(1_000), IBM, MINUTE)
+    digest = catalog.write([minutes(1_000)], IBM, MINUTE)
     file = bar_file(catalog, digest)
     pq.write_table(pq.read_table(file), file, row_group_size=77, compression="none")
 
@@ -237,25 +239,25 @@ def test_verify_reads_values_whatever_the_layout_of_the_stored_file(catalog: Cat
 
 def test_verify_finds_a_changed_price(catalog: Catalog) -> None:
     bars = minutes(10)
-    digest = catalog.write(bars, IBM, MINUTE)
+    digest = catalog.write([bars], IBM, MINUTE)
     changed = replace(bars, close=bars.close + (np.arange(10) == 7))
-    other = catalog.write(changed, IBM, MINUTE)
+    other = catalog.write([changed], IBM, MINUTE)
     bar_file(catalog, digest).write_bytes(bar_file(catalog, other).read_bytes())
 
     assert catalog.verify(digest) == other
 
 
 def test_writing_the_same_bars_again_leaves_the_stored_ones_alone(catalog: Catalog) -> None:
-    digest = catalog.write(minutes(10), IBM, MINUTE)
+    digest = catalog.write([minutes(10)], IBM, MINUTE)
     before = bar_file(catalog, digest).stat()
 
-    assert catalog.write(minutes(10), IBM, MINUTE) == digest
+    assert catalog.write([minutes(10)], IBM, MINUTE) == digest
     assert bar_file(catalog, digest).stat().st_ino == before.st_ino
 
 
 def test_the_same_bars_of_another_symbol_are_another_dataset(catalog: Catalog) -> None:
-    one = catalog.write(minutes(10), IBM, MINUTE)
-    other = catalog.write(minutes(10), replace(IBM, symbol="GOOG"), MINUTE)
+    one = catalog.write([minutes(10)], IBM, MINUTE)
+    other = catalog.write([minutes(10)], replace(IBM, symbol="GOOG"), MINUTE)
 
     assert one != other
     assert catalog.open(other).instrument.symbol == "GOOG"
@@ -287,25 +289,28 @@ def _replace_by_other_parquet(file: Path) -> None:
 )
 def test_damage_is_told_and_healed_by_a_new_import(catalog: Catalog, damage: object) -> None:
     bars = minutes(1_000)
-    digest = catalog.write(bars, IBM, MINUTE)
+    digest = catalog.write([bars], IBM, MINUTE)
     damage(bar_file(catalog, digest))  # type: ignore[operator]
 
     def stream(digest: str) -> None:
         for _ in catalog.open(digest).chunks(100):
             pass
 
-    for read in (catalog.verify, catalog.load, stream):
+    def whole(digest: str) -> None:
+        catalog.open(digest).whole()
+
+    for read in (catalog.verify, whole, stream):
         with pytest.raises(DamagedError) as caught:
             read(digest)
         assert "again" in (caught.value.hint or "")
 
-    assert catalog.write(bars, IBM, MINUTE) == digest
-    assert same(catalog.load(digest), bars)
+    assert catalog.write([bars], IBM, MINUTE) == digest
+    assert same(catalog.open(digest).whole(), bars)
 
 
 def test_no_flipped_bit_changes_what_is_loaded(catalog: Catalog) -> None:
     bars = minutes(200)
-    digest = catalog.write(bars, IBM, MINUTE)
+    digest = catalog.write([bars], IBM, MINUTE)
     file = bar_file(catalog, digest)
     sound = file.read_bytes()
     told = 0
@@ -314,7 +319,7 @@ def test_no_flipped_bit_changes_what_is_loaded(catalog: Catalog) -> None:
         damaged[position] ^= 1 << position % 8
         file.write_bytes(damaged)
         try:
-            loaded = catalog.load(digest)
+            loaded = catalog.open(digest).whole()
         except DamagedError:
             told += 1
         else:
@@ -325,16 +330,16 @@ def test_no_flipped_bit_changes_what_is_loaded(catalog: Catalog) -> None:
 
 @pytest.mark.parametrize("name", ["0" * 64, "..", "../catalog", "", "0" * 63])
 def test_a_dataset_that_is_not_there_is_not_found(catalog: Catalog, name: str) -> None:
-    catalog.write(minutes(1), IBM, MINUTE)
+    catalog.write([minutes(1)], IBM, MINUTE)
 
-    for action in (catalog.load, catalog.verify, catalog.delete, catalog.path):
+    for action in (catalog.open, catalog.verify, catalog.delete, catalog.path):
         with pytest.raises(NotFoundError):
             action(name)
 
 
 def test_a_deleted_dataset_is_gone_and_others_stay(catalog: Catalog) -> None:
-    gone = catalog.write(minutes(5), IBM, MINUTE)
-    kept = catalog.write(minutes(6), IBM, MINUTE)
+    gone = catalog.write([minutes(5)], IBM, MINUTE)
+    kept = catalog.write([minutes(6)], IBM, MINUTE)
 
     catalog.delete(gone)
 
@@ -351,7 +356,7 @@ def test_a_killed_import_leaves_nothing_that_counts_and_the_next_one_cleans_up(
         "import sys\nfrom pathlib import Path\nfrom test_catalog import *\n"
         f"catalog = Catalog(Path({str(catalog.root)!r}))\n"
         "for count in range(400_000, 800_000):\n"
-        "    catalog.write(minutes(count), IBM, MINUTE)\n"
+        "    catalog.write([minutes(count)], IBM, MINUTE)\n"
     )
     here = Path(__file__).parent
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (here, here.parent)))}
@@ -369,22 +374,22 @@ def test_a_killed_import_leaves_nothing_that_counts_and_the_next_one_cleans_up(
     for found in catalog.root.iterdir():
         if found.is_dir() and not found.name.startswith("."):
             assert catalog.verify(found.name) == found.name
-    catalog.write(minutes(10), IBM, MINUTE)
+    catalog.write([minutes(10)], IBM, MINUTE)
     assert not list(catalog.root.glob(".partial-*"))
 
 
 def test_leftovers_are_removed_even_when_nothing_is_to_be_written(catalog: Catalog) -> None:
-    digest = catalog.write(minutes(3), IBM, MINUTE)
+    digest = catalog.write([minutes(3)], IBM, MINUTE)
     leftover = catalog.root / ".partial-of-a-killed-import"
     (leftover / "data").mkdir(parents=True)
 
-    assert catalog.write(minutes(3), IBM, MINUTE) == digest
+    assert catalog.write([minutes(3)], IBM, MINUTE) == digest
     assert not leftover.exists()
 
 
 def test_imports_at_the_same_time_do_not_disturb_each_other(catalog: Catalog) -> None:
     with ThreadPoolExecutor(8) as pool:
-        jobs = [pool.submit(catalog.write, minutes(100 + n % 3), IBM, MINUTE) for n in range(12)]
+        jobs = [pool.submit(catalog.write, [minutes(100 + n % 3)], IBM, MINUTE) for n in range(12)]
         digests = {job.result() for job in jobs}
 
     assert len(digests) == 3

@@ -34,7 +34,7 @@ def test_what_is_written_in_parts_is_one_dataset(catalog: Catalog) -> None:
 
     whole = joined(parts(150_000))
     assert digest == content_hash(whole, IBM, MINUTE)
-    assert digest == catalog.write(whole, IBM, MINUTE)
+    assert digest == catalog.write([whole], IBM, MINUTE)
     assert catalog.verify(digest) == digest
 
 
@@ -158,7 +158,7 @@ resource.setrlimit(resource.RLIMIT_DATA, (in_use() + room, resource.RLIM_INFINIT
 """
 WHOLE = """
 try:
-    catalog.load(digest)
+    catalog.open(digest).whole()
 except MemoryError:
     print("too large")
 """

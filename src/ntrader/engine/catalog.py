@@ -136,9 +136,9 @@ class Catalog:
             )
         return path
 
-    def write(self, bars: Bars, instrument: Instrument, timeframe: Timeframe) -> str:
-        """Store `bars` and return their content hash; see `draft`."""
-        with self.draft([bars], instrument, timeframe) as draft:
+    def write(self, parts: Iterable[Bars], instrument: Instrument, timeframe: Timeframe) -> str:
+        """Store the bars, a part at a time, and return their content hash; see `draft`."""
+        with self.draft(parts, instrument, timeframe) as draft:
             draft.keep()
         return draft.content_hash
 
@@ -156,12 +156,6 @@ class Catalog:
             partial = self.root / f"{_PARTIAL}{uuid4().hex}"
             written = BarFile.open(write_bars(partial, parts, instrument, timeframe), None, None)
             yield Draft(self, partial, instrument, written.content_hash(), written)
-
-    def load(
-        self, content_hash: str, start: datetime | None = None, end: datetime | None = None
-    ) -> Bars:
-        """Return all at once the bars of which `open` reads a chunk at a time; errors as there."""
-        return self.open(content_hash, start, end).whole()
 
     def open(
         self, content_hash: str, start: datetime | None = None, end: datetime | None = None

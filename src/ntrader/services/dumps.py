@@ -277,5 +277,4 @@ def _restore_bars(
         raise dump.damaged(f"the data of dataset {hash_[:12]} are no bars ({error})") from error
     if bars.content_hash != hash_:
         raise dump.damaged(f"the data of dataset {hash_[:12]} are not what its hash says")
-    with workspace.catalog.draft(bars.parts(), instrument, timeframe) as draft:
-        draft.keep()
+    workspace.catalog.write(bars.parts(), instrument, timeframe)

@@ -283,8 +283,7 @@ async def _store_foundations(workspace: Workspace, store: Store, bundle: Bundle)
         with unfinished(workspace, dataset=dataset):
             if bundle.has_bars(content_hash):
                 bars = bundle.bars(content_hash)
-                with workspace.catalog.draft(bars.parts(), instrument, timeframe) as draft:
-                    draft.keep()
+                workspace.catalog.write(bars.parts(), instrument, timeframe)
             await store.datasets.add(dataset)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from sqlalchemy import delete, func
@@ -13,9 +12,7 @@ from ntrader.domain.annotations import Annotations
 from ntrader.errors import ConflictError, NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.tables import notes_table, tags_table
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 
 class AnnotationRepository:

@@ -7,7 +7,7 @@ may save one of the runs; then the database refuses all of them, and nothing is 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Table, bindparam, func, select
@@ -25,9 +25,7 @@ from ntrader.storage.tables import (
     runs_table,
     tags_table,
 )
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 BATCH = 500
 """How many runs are worth one transaction: more are not faster, and take more memory."""

@@ -10,10 +10,10 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import asyncpg
-from sqlalchemy import CompoundSelect, Executable, Row, Select, create_engine, event
+from sqlalchemy import CompoundSelect, Connection, Executable, Row, Select, create_engine, event
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import QueuePool
 from sqlalchemy.util import greenlet_spawn
@@ -31,9 +31,6 @@ from ntrader.storage.timeouts import CLOSE_SECONDS, IDLE_SECONDS, LOCK_SECONDS, 
 from ntrader.storage.transactions import Transaction, transaction_on
 from ntrader.storage.translation import SERVER_RUNS, hint_for, is_transient, translated_errors
 from ntrader.storage.urls import DatabaseUrl
-
-if TYPE_CHECKING:
-    from sqlalchemy import Connection
 
 OLDEST_MAJOR = 16
 

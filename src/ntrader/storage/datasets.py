@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, Select, delete, func, select, tuple_
@@ -16,9 +16,7 @@ from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.references import SHORTEST_PREFIX, parse_prefix
 from ntrader.storage.tables import datasets_table, runs_table
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 _LIST = "`ntrader data list` lists the datasets."
 _INSTRUMENT = datasets_table.c.instrument

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, exists, func, or_, select, text, update
@@ -14,9 +14,7 @@ from ntrader.domain.access import AccessScope, ApiKey, KeyToken
 from ntrader.errors import ConflictError, NotFoundError
 from ntrader.storage.database import Database
 from ntrader.storage.service_tables import keys_table as keys
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 USE_NOTED = "1 minute"
 """Uses of a key are noted no more often than this."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import batched
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ARRAY, Select, Uuid, any_, bindparam, delete, select
@@ -28,9 +28,7 @@ from ntrader.storage.run_rows import run_from, runs_with_details
 from ntrader.storage.saving import NewRun, save_run
 from ntrader.storage.summaries import summary_from, summary_statement
 from ntrader.storage.tables import artifacts_table, events_table, runs_table
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 COUNT_CAP = 1_000
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Table
@@ -30,9 +30,7 @@ from ntrader.storage.tables import (
     runs_table,
     tags_table,
 )
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 _ORIGINAL = "reproduced_from_run_id"
 _POSTGRESQL = postgresql.dialect()  # type: ignore[no-untyped-call]

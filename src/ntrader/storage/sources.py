@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert
 
@@ -12,9 +10,7 @@ from ntrader.errors import DamagedError
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.tables import sources_table
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 
 class SourceRepository:

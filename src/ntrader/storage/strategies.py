@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
@@ -13,9 +13,7 @@ from ntrader.domain.strategies import Parameters, StrategyRecord, StrategySpec
 from ntrader.storage import rows
 from ntrader.storage.database import Database
 from ntrader.storage.tables import strategies_table
-
-if TYPE_CHECKING:
-    from ntrader.storage.transactions import Transaction
+from ntrader.storage.transactions import Transaction
 
 
 class StrategyRepository:
